@@ -1,0 +1,50 @@
+// Package metadata holds the TUF role files as Countersign uses them: strict bounded parsing, ids,
+// key ids, scope, canonical signing, verification with quorum, the firmware document and the stop
+// list. Signer, server and device share it, so there is one meaning of every signed byte.
+//
+// Start with Parse, which turns outside bytes into a File, and Delegation.Verify, which says whether
+// enough people signed it. Nothing here reads a clock, a disk or a network. A File that was parsed is
+// not yet verified; agent/trust and signer/event decide that.
+package metadata
+
+import (
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+)
+
+// The role files of go-tuf, under the names used throughout.
+type (
+	RootRole      = metadata.RootType
+	TimestampRole = metadata.TimestampType
+	SnapshotRole  = metadata.SnapshotType
+	TargetsRole   = metadata.TargetsType
+	Key           = metadata.Key
+	Signature     = metadata.Signature
+	TargetFile    = metadata.TargetFiles
+)
+
+// Names of the four top-level roles.
+const (
+	Root      = metadata.ROOT
+	Timestamp = metadata.TIMESTAMP
+	Snapshot  = metadata.SNAPSHOT
+	Targets   = metadata.TARGETS
+)
+
+// Repository is one of the two repositories of a deployment (DESIGN 1.1).
+type Repository string
+
+// The two repositories.
+const (
+	Image    Repository = "image"
+	Director Repository = "director"
+)
+
+// Mode decides which rules Parse applies beyond TUF itself.
+type Mode int
+
+const (
+	// Profile is the Countersign profile (DESIGN 1.1); the zero value.
+	Profile Mode = iota
+	// Plain is TUF 1.0.34 as other clients understand it, for conformance tests only.
+	Plain
+)
