@@ -1,0 +1,3 @@
+package reason
+
+//go:generate go run ./errorsdoc ../../docs/errors.md
