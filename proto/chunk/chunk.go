@@ -1,0 +1,87 @@
+// Package chunk moves file bytes over gRPC without copying them in the codec (DESIGN 6).
+//
+// The messages stay what the .proto files say, so a stock gRPC client and a stock server understand
+// every byte. Codec differs from gRPC's own only for two Go types: Frame stands for DownloadResponse
+// and Part for UploadRequest. On sending, their bytes go to the transport in the buffer into which the
+// file was read; on receiving, in the buffers that the transport filled. All other messages pass
+// through protobuf as usual.
+//
+// A server is made with ServerOptions and a connection with DialOptions. Send and SendParts read a
+// file into a stream, Reader reads a stream as an io.Reader. Nothing here checks a hash or a length
+// of a file; whoever stages the bytes does.
+package chunk
+
+import (
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
+
+	countersignv1 "github.com/countersign-ota/countersign/proto/countersign/v1"
+)
+
+// Size is the most file bytes in one message (DESIGN 6). A receiver refuses more.
+const Size = 256 << 10
+
+// MaxMessage is the largest message other than an event that either side receives, in bytes: a chunk
+// or a role file, and room for their framing.
+const MaxMessage = 1 << 20
+
+// Flow control windows in bytes. They are static, because gRPC's estimator starts at 64 KiB, takes
+// round trips to grow, and sends pings that wake a device's radio. A stream may hold this much
+// unread, so it is part of a device's memory budget (DESIGN 5.5).
+const (
+	streamWindow = 1 << 20
+	connWindow   = 1 << 20
+)
+
+// bufferSize is how many bytes are batched for one write to, or read from, the connection: four TLS
+// records.
+const bufferSize = 64 << 10
+
+// Frame is a DownloadResponse.
+type Frame struct {
+	// Data is the payload, at most Size bytes. After receiving, the caller owns it and calls Free.
+	// For sending, the caller keeps its own reference and may free it when SendMsg returned.
+	Data mem.BufferSlice
+}
+
+// Free releases the data. The frame can be received into again.
+func (f *Frame) Free() {
+	f.Data.Free()
+	f.Data = nil
+}
+
+// Part is an UploadRequest: Header in the first message of an upload, Data in the others.
+type Part struct {
+	Header *countersignv1.UploadHeader
+	// Data is the payload, with the same ownership as in Frame. It is used when Header is nil.
+	Data mem.BufferSlice
+}
+
+// Free releases the data. The part can be received into again.
+func (p *Part) Free() {
+	p.Data.Free()
+	p.Data, p.Header = nil, nil
+}
+
+// ServerOptions are what a server needs to send and receive chunks well: the codec, static windows
+// and buffers. Limits of messages and connections stay the server's own.
+func ServerOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(Codec{}),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(4 * connWindow),
+		grpc.WriteBufferSize(bufferSize),
+		grpc.ReadBufferSize(bufferSize),
+	}
+}
+
+// DialOptions are the same for a connection.
+func DialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(Codec{}), grpc.MaxCallRecvMsgSize(MaxMessage)),
+		grpc.WithStaticStreamWindowSize(streamWindow),
+		grpc.WithStaticConnWindowSize(connWindow),
+		grpc.WithWriteBufferSize(bufferSize),
+		grpc.WithReadBufferSize(bufferSize),
+	}
+}
