@@ -99,6 +99,7 @@ const (
 	StateDamaged  Reason = "state-damaged"
 	SecretExposed Reason = "secret-exposed"
 	Stuck         Reason = "stuck"
+	InstallFailed Reason = "install-failed"
 )
 
 // Wrong use: exit 2.
@@ -194,6 +195,7 @@ var table = map[Reason]info{
 	StateDamaged:  {class: Machine, meaning: "a stored file cannot be read or does not match its checksum"},
 	SecretExposed: {class: Machine, meaning: "others can read a secret file"},
 	Stuck:         {class: Machine, meaning: "a component can be neither confirmed nor reverted"},
+	InstallFailed: {class: Machine, meaning: "an installer or the boot control command failed"},
 
 	AmbiguousID: {class: Usage, meaning: "an id's prefix matches several things"},
 	Plan:        {class: Usage, meaning: "the plan cannot be carried out as written"},
