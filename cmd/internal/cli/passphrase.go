@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/countersign-ota/countersign/proto/reason"
+)
+
+// Passphrase returns the passphrase that opens a key. who names person and keys, such as "chen, keys
+// 3abd72ec6352 and 90be44106c1e"; the same who is asked once a command. It comes from the file or
+// descriptor if one was given, else from the terminal. An empty one is an error.
+func (t *Terminal) Passphrase(ctx context.Context, who string) ([]byte, error) {
+	if p, err := t.fromFlags(); p != nil || err != nil {
+		return p, err
+	}
+	if p, ok := t.known[who]; ok {
+		return p, nil
+	}
+	p, err := t.secret(ctx, who, "Passphrase for "+who+": ")
+	if err != nil {
+		return nil, err
+	}
+	if len(p) == 0 {
+		return nil, reason.Errorf(reason.WrongPassphrase, "the passphrase of %s is empty", who)
+	}
+	if t.known == nil {
+		t.known = map[string][]byte{}
+	}
+	t.known[who] = p
+	return p, nil
+}
+
+// NewPassphrase returns the passphrase that shall protect a new key: from file or descriptor, else
+// asked for twice. An empty answer makes one of 125 random bits, which is shown on the terminal, once.
+func (t *Terminal) NewPassphrase(ctx context.Context, who string) ([]byte, error) {
+	if p, err := t.fromFlags(); p != nil || err != nil {
+		return p, err
+	}
+	p, err := t.secret(ctx, who, "New passphrase for "+who+" (empty: make one): ")
+	if err != nil {
+		return nil, err
+	}
+	if len(p) == 0 {
+		p = generated()
+		tty, err := t.tty()
+		if err != nil {
+			return nil, err
+		}
+		defer tty.Close()
+		_, err = fmt.Fprintf(tty, "Passphrase for %s, shown only now: %s\n", who, p)
+		return p, err
+	}
+	again, err := t.secret(ctx, who, "The same again: ")
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(p, again) {
+		return nil, reason.Errorf(reason.WrongPassphrase, "the two passphrases for %s differ", who)
+	}
+	return p, nil
+}
+
+func (t *Terminal) secret(ctx context.Context, who, prompt string) ([]byte, error) {
+	tty, err := t.tty()
+	if err != nil {
+		return nil, reason.Errorf(reason.NoTerminal, "cannot ask for the passphrase of %s: no terminal", who).
+			WithHint("add --passphrase-file FILE")
+	}
+	defer tty.Close()
+	return readSecret(ctx, tty, prompt)
+}
+
+// fromFlags returns the passphrase of --passphrase-file or --passphrase-fd, or nil without either.
+func (t *Terminal) fromFlags() ([]byte, error) {
+	if t.given != nil {
+		return t.given, nil
+	}
+	switch {
+	case t.PassphraseFile != "" && t.PassphraseFD != "":
+		return nil, Usagef("--passphrase-file and --passphrase-fd exclude each other")
+	case t.PassphraseFile != "":
+		f, err := os.Open(t.PassphraseFile)
+		if err != nil {
+			return nil, openError(err, t.PassphraseFile)
+		}
+		defer f.Close()
+		if err := private(f, t.PassphraseFile); err != nil {
+			return nil, err
+		}
+		t.given, err = readPassphrase(f, t.PassphraseFile)
+		return t.given, err
+	case t.PassphraseFD != "":
+		n, err := strconv.ParseUint(t.PassphraseFD, 10, 16)
+		if err != nil {
+			return nil, Usagef("--passphrase-fd %s is not the number of an open file", Quote(t.PassphraseFD))
+		}
+		name := fmt.Sprintf("file descriptor %d", n)
+		f := os.NewFile(uintptr(n), name)
+		defer f.Close()
+		t.given, err = readPassphrase(f, name)
+		return t.given, err
+	}
+	return nil, nil
+}
+
+func openError(err error, path string) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return reason.Errorf(reason.UsageError, "%s does not exist", Quote(path))
+	}
+	return err
+}
+
+// private refuses a file that others can read or write.
+func private(f *os.File, path string) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 {
+		return reason.Errorf(reason.SecretExposed, "%s can be read by others, mode %04o", Safe(path), mode.Perm()).
+			WithHint("chmod 600 %s; if others use this machine, change the passphrase", Safe(path))
+	}
+	return nil
+}
+
+// readPassphrase reads all of r, cuts one newline and refuses what is empty or too long.
+func readPassphrase(r io.Reader, name string) ([]byte, error) {
+	p, err := io.ReadAll(io.LimitReader(r, maxAnswer+2))
+	if err != nil {
+		return nil, fmt.Errorf("read the passphrase: %w", err)
+	}
+	if cut, ok := bytes.CutSuffix(p, []byte("\n")); ok {
+		p = bytes.TrimSuffix(cut, []byte("\r"))
+	}
+	switch {
+	case len(p) == 0:
+		return nil, reason.Errorf(reason.WrongPassphrase, "the passphrase in %s is empty", Safe(name))
+	case len(p) > maxAnswer:
+		return nil, reason.Errorf(reason.WrongPassphrase, "the passphrase in %s is longer than %d bytes", Safe(name), maxAnswer)
+	}
+	return p, nil
+}
+
+// generated returns 25 letters and digits in groups of five, none of them taken for another.
+func generated() []byte {
+	var raw [16]byte
+	_, _ = rand.Read(raw[:]) // never fails (crypto/rand)
+	text := base32.NewEncoding("abcdefghjkmnpqrstuvwxyz023456789").WithPadding(base32.NoPadding).EncodeToString(raw[:])
+	groups := make([]string, 0, 5)
+	for i := 0; i < 25; i += 5 {
+		groups = append(groups, text[i:i+5])
+	}
+	return []byte(strings.Join(groups, "-"))
+}
