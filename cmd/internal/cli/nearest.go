@@ -8,7 +8,7 @@ func Nearest(word string, candidates []string) string {
 	for _, c := range candidates {
 		d := edits(word, c)
 		if len(word) >= 2 && len(c) > len(word) && c[:len(word)] == word {
-			d = min(d, 1)
+			d = 0
 		}
 		if d < distance {
 			best, distance = c, d

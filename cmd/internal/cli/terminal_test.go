@@ -1,0 +1,289 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/countersign-ota/countersign/proto/reason"
+)
+
+// pty is a pseudo-terminal: the person's side, and what was shown on it so far.
+type pty struct {
+	person *os.File
+	name   string
+	mu     sync.Mutex
+	shown  bytes.Buffer
+}
+
+func openPTY(t *testing.T) *pty {
+	t.Helper()
+	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("no pseudo-terminals: %v", err)
+	}
+	fd := int(person.Fd())
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &pty{person: person, name: fmt.Sprintf("/dev/pts/%d", n)}
+	// Keeps the line open between the questions of one test.
+	hold, err := os.OpenFile(p.name, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		buf := make([]byte, 1024)
+		for {
+			n, err := person.Read(buf)
+			p.mu.Lock()
+			p.shown.Write(buf[:n])
+			p.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { hold.Close(); person.Close() })
+	return p
+}
+
+func (p *pty) terminal() *Terminal {
+	return &Terminal{open: func() (*os.File, error) { return os.OpenFile(p.name, os.O_RDWR|unix.O_NOCTTY, 0) }}
+}
+
+func (p *pty) types(t *testing.T, s string) {
+	t.Helper()
+	if _, err := p.person.WriteString(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p *pty) seen() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shown.String()
+}
+
+func TestAskWantsTheWholeWord(t *testing.T) {
+	for _, tt := range []struct {
+		answer string
+		want   reason.Reason
+		text   string
+	}{
+		{"yes\n", "", ""},
+		{"y\n", reason.Declined, `not signed: the answer was "y", not "yes"`},
+		{"YES\n", reason.Declined, `not signed: the answer was "YES", not "yes"`},
+		{" yes\n", reason.Declined, `not signed: the answer was " yes", not "yes"`},
+		{"\n", reason.Declined, `not signed: the answer was "", not "yes"`},
+		{"\x04", reason.Declined, `not signed: the answer was "", not "yes"`},
+		{"n\u202eo\n", reason.Declined, `not signed: the answer was "n\u{202e}o", not "yes"`},
+		{strings.Repeat("y", 2000) + "\n", reason.Declined, "the answer is longer than 1024 bytes"},
+	} {
+		t.Run(tt.answer[:min(8, len(tt.answer))], func(t *testing.T) {
+			p := openPTY(t)
+			p.types(t, tt.answer)
+			err := p.terminal().AskToSign(t.Context(), "Sign?", "not signed", "--expect ID")
+			if reason.Of(err) != tt.want || err != nil && err.Error() != tt.text {
+				t.Errorf("got %v [%s], want %q [%s]", err, reason.Of(err), tt.text, tt.want)
+			}
+		})
+	}
+}
+
+func TestAskWithoutTerminal(t *testing.T) {
+	absent := &Terminal{open: func() (*os.File, error) { return nil, os.ErrNotExist }}
+	for name, term := range map[string]*Terminal{"no terminal": absent, "--no-input": {NoInput: true}} {
+		t.Run(name, func(t *testing.T) {
+			err := term.AskToSign(t.Context(), "Sign?", "not signed", "--expect ID")
+			if !reason.Is(err, reason.NoTerminal) || reason.HintOf(err) != "add --expect ID" {
+				t.Errorf("got %v, hint %q", err, reason.HintOf(err))
+			}
+			_, err = term.Passphrase(t.Context(), "chen, key 3abd72ec6352")
+			if got, want := fmt.Sprint(err), "cannot ask for the passphrase of chen, key 3abd72ec6352: no terminal"; got != want || !reason.Is(err, reason.NoTerminal) {
+				t.Errorf("got %q [%s], want %q", got, reason.Of(err), want)
+			}
+			if got, want := reason.HintOf(err), "add --passphrase-file FILE"; got != want {
+				t.Errorf("hint %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func TestYesAnswersOrdinaryQuestionsOnly(t *testing.T) {
+	term := &Terminal{Yes: true, NoInput: true}
+	if err := term.Ask(t.Context(), "Pin?", "not pinned", "--yes"); err != nil {
+		t.Error(err)
+	}
+	if err := term.AskToSign(t.Context(), "Sign?", "not signed", "--expect ID"); !reason.Is(err, reason.NoTerminal) {
+		t.Errorf("--yes answered a question about signing: %v", err)
+	}
+}
+
+func TestAskEndsWithItsContext(t *testing.T) {
+	p := openPTY(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.terminal().Ask(ctx, "Pin?", "not pinned", "--yes"); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPassphraseIsAskedOnceAndNotShown(t *testing.T) {
+	p := openPTY(t)
+	term := p.terminal()
+	p.types(t, "") // nothing is typed before echo is off
+	got := make(chan string, 1)
+	go func() {
+		pass, err := term.Passphrase(t.Context(), "chen, key 3abd72ec6352")
+		got <- fmt.Sprintf("%s %v", pass, err)
+	}()
+	for !strings.Contains(p.seen(), "3abd72ec6352: ") {
+		time.Sleep(time.Millisecond)
+	}
+	waitNoEcho(t, p)
+	p.types(t, "correct horse\n")
+	if g := <-got; g != "correct horse <nil>" {
+		t.Fatalf("got %q", g)
+	}
+	again, err := term.Passphrase(t.Context(), "chen, key 3abd72ec6352")
+	if err != nil || string(again) != "correct horse" {
+		t.Errorf("asked again: %q, %v", again, err)
+	}
+	if s := p.seen(); strings.Contains(s, "horse") || strings.Count(s, "Passphrase") != 1 {
+		t.Errorf("the terminal shows %q", s)
+	}
+}
+
+func waitNoEcho(t *testing.T, p *pty) {
+	t.Helper()
+	for {
+		s, err := unix.IoctlGetTermios(int(p.person.Fd()), unix.TCGETS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Lflag&unix.ECHO == 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestNewPassphrase(t *testing.T) {
+	for _, tt := range []struct {
+		name, typed, want string
+		reason            reason.Reason
+	}{
+		{"twice the same", "abc\nabc\n", "abc", ""},
+		{"differing", "abc\nabd\n", "", reason.WrongPassphrase},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := openPTY(t)
+			p.types(t, tt.typed)
+			got, err := p.terminal().NewPassphrase(t.Context(), "rivera")
+			if string(got) != tt.want || reason.Of(err) != tt.reason {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
+	t.Run("empty makes one", func(t *testing.T) {
+		p := openPTY(t)
+		p.types(t, "\n")
+		got, err := p.terminal().NewPassphrase(t.Context(), "rivera")
+		if err != nil || len(got) != 29 {
+			t.Fatalf("got %q, %v", got, err)
+		}
+		for !strings.Contains(p.seen(), "\r\n") || !strings.Contains(p.seen(), string(got)) {
+			time.Sleep(time.Millisecond)
+		}
+		if n := strings.Count(p.seen(), string(got)); n != 1 {
+			t.Errorf("shown %d times", n)
+		}
+	})
+}
+
+func TestPassphraseFile(t *testing.T) {
+	for _, tt := range []struct {
+		name, content string
+		mode          os.FileMode
+		want          string
+		reason        reason.Reason
+		text          string
+	}{
+		{"one newline is cut", "secret\n", 0o600, "secret", "", ""},
+		{"only one", "secret\n\n", 0o600, "secret\n", "", ""},
+		{"none to cut", "secret", 0o400, "secret", "", ""},
+		{"spaces stay", " secret \r\n", 0o600, " secret ", "", ""},
+		{"empty", "", 0o600, "", reason.WrongPassphrase, "is empty"},
+		{"only a newline", "\n", 0o600, "", reason.WrongPassphrase, "is empty"},
+		{"too long", strings.Repeat("x", 1025), 0o600, "", reason.WrongPassphrase, "longer than 1024 bytes"},
+		{"readable by the group", "secret\n", 0o640, "", reason.SecretExposed, "pass can be read by others, mode 0640"},
+		{"readable by all", "secret\n", 0o604, "", reason.SecretExposed, "mode 0604"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "pass")
+			if err := os.WriteFile(path, []byte(tt.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(path, tt.mode); err != nil {
+				t.Fatal(err)
+			}
+			term := &Terminal{NoInput: true, PassphraseFile: path}
+			for range 2 { // a second key of the same command
+				got, err := term.Passphrase(t.Context(), "rivera")
+				if string(got) != tt.want || reason.Of(err) != tt.reason || err != nil && !strings.Contains(err.Error(), tt.text) {
+					t.Errorf("got %q, %v [%s]", got, err, reason.Of(err))
+				}
+			}
+		})
+	}
+	t.Run("absent", func(t *testing.T) {
+		_, err := (&Terminal{PassphraseFile: filepath.Join(t.TempDir(), "none")}).Passphrase(t.Context(), "rivera")
+		if !reason.Is(err, reason.UsageError) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestPassphraseFD(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.WriteString("secret\n"); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	fd, err := unix.Dup(int(r.Fd())) // the terminal closes what it reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	term := &Terminal{NoInput: true, PassphraseFD: fmt.Sprint(fd)}
+	for range 2 {
+		if got, err := term.NewPassphrase(t.Context(), "rivera"); err != nil || string(got) != "secret" {
+			t.Errorf("got %q, %v", got, err)
+		}
+	}
+	for _, bad := range []string{"-1", "x", "99999999"} {
+		if _, err := (&Terminal{PassphraseFD: bad}).Passphrase(t.Context(), "x"); !reason.Is(err, reason.UsageError) {
+			t.Errorf("fd %q: %v", bad, err)
+		}
+	}
+	if _, err := (&Terminal{PassphraseFD: "3", PassphraseFile: "x"}).Passphrase(t.Context(), "x"); !reason.Is(err, reason.UsageError) {
+		t.Errorf("both: %v", err)
+	}
+}
