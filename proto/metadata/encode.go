@@ -1,0 +1,72 @@
+package metadata
+
+import (
+	"bytes"
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/countersign-ota/countersign/proto/reason"
+)
+
+// Signed returns the canonical signed part of a value that we built, as signatures cover it.
+func Signed[T metadata.Roles](signed T) ([]byte, error) { return Canonical(signed) }
+
+// Encode returns the role file of a canonical signed part and its signatures: compact JSON as go-tuf's
+// ToBytes(false) writes it, signatures sorted by key id (DESIGN 1.4). Two signatures by one key are
+// refused. It does not verify anything, and only Parse says whether the file is well formed.
+func Encode[T metadata.Roles](canonicalSigned []byte, sigs []Signature) ([]byte, error) {
+	return EncodeRaw(typeOf[T](), canonicalSigned, sigs)
+}
+
+// EncodeRaw is Encode for a signed part whose _type is given by name; a delegated role is of type
+// targets, so any name but root, timestamp and snapshot stands for it.
+func EncodeRaw(role string, canonicalSigned []byte, sigs []Signature) ([]byte, error) {
+	if !isTopLevel(role) {
+		role = Targets
+	}
+	if got, err := TypeOf(canonicalSigned); err != nil {
+		return nil, err
+	} else if got != role {
+		return nil, reason.Errorf(reason.Malformed, "signed part is of type %q, wanted %q", got, role)
+	}
+	signed, err := FromCanonical(canonicalSigned)
+	if err != nil {
+		return nil, reason.Wrap(err, "%s: signed part", role)
+	}
+	sorted := slices.Clone(sigs)
+	slices.SortFunc(sorted, func(a, b Signature) int { return strings.Compare(a.KeyID, b.KeyID) })
+	out := make([]byte, 0, len(signed)+256*len(sorted)+64)
+	out = append(out, `{"signatures":[`...)
+	for i, s := range sorted {
+		if i > 0 {
+			if sorted[i-1].KeyID == s.KeyID {
+				return nil, reason.Errorf(reason.TooManySignatures, "%s: two signatures by key %s", role, short(s.KeyID))
+			}
+			out = append(out, ',')
+		}
+		out = append(out, `{"keyid":`...)
+		out = appendJSONString(out, []byte(s.KeyID))
+		out = append(out, `,"sig":"`...)
+		out = hex.AppendEncode(out, s.Signature)
+		out = append(out, `"}`...)
+	}
+	out = append(out, `],"signed":`...)
+	out = append(out, signed...)
+	return append(out, '}'), nil
+}
+
+// TypeOf returns the _type of a canonical signed part, without checking anything else.
+func TypeOf(canonicalSigned []byte) (string, error) {
+	// Canonical members are sorted, and no member of a role sorts before _type but those that begin
+	// with a capital letter or a digit, which TUF does not have.
+	rest, ok := bytes.CutPrefix(canonicalSigned, []byte(`{"_type":"`))
+	if ok {
+		if i := bytes.IndexByte(rest, '"'); i >= 0 && isTopLevel(string(rest[:i])) {
+			return string(rest[:i]), nil
+		}
+	}
+	return "", reason.Errorf(reason.Malformed, "signed part does not begin with its _type")
+}
