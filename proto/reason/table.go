@@ -33,6 +33,7 @@ const (
 	BaseTooOld        Reason = "base-too-old"
 	VersionUsed       Reason = "version-used"
 	TokenInvalid      Reason = "token-invalid"
+	ServerUnproven    Reason = "server-unproven"
 )
 
 // Not allowed: exit 4.
@@ -144,6 +145,7 @@ var table = map[Reason]info{
 	BaseTooOld:        {class: NotAuthentic, meaning: "an event builds on an older version than this machine has seen"},
 	VersionUsed:       {class: NotAuthentic, meaning: "a version was signed before with other content"},
 	TokenInvalid:      {class: NotAuthentic, meaning: "a one-time token is unknown, expired, used by another key, or for somebody else", code: codes.Unauthenticated},
+	ServerUnproven:    {class: NotAuthentic, meaning: "the server's certificate is not under the deployment's identity CA, or not for the name it was called by"},
 
 	Expired:          {class: NotAllowed, meaning: "metadata or a certificate has expired"},
 	QuorumMissing:    {class: NotAllowed, meaning: "a role that must count people has no quorum"},
