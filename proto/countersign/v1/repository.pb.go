@@ -89,8 +89,14 @@ func (x *GetMetadataRequest) GetRepository() string {
 // GetMetadataResponse holds one role file.
 type GetMetadataResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The file, byte for byte as published; at most 512 KB.
-	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// The file, byte for byte as published; at most 512 KB. Empty for a role that does not exist but has
+	// versions that were used up, when an operator asks for version 0.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// For an operator who asks for version 0 of an offline role: up to where versions, and counters of a
+	// product, are used up by signatures (DESIGN 1.5). The next proposal goes above both.
+	UsedVersion int64 `protobuf:"varint,2,opt,name=used_version,json=usedVersion,proto3" json:"used_version,omitempty"`
+	// See used_version.
+	UsedCounter   int64 `protobuf:"varint,3,opt,name=used_counter,json=usedCounter,proto3" json:"used_counter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -130,6 +136,20 @@ func (x *GetMetadataResponse) GetData() []byte {
 		return x.Data
 	}
 	return nil
+}
+
+func (x *GetMetadataResponse) GetUsedVersion() int64 {
+	if x != nil {
+		return x.UsedVersion
+	}
+	return 0
+}
+
+func (x *GetMetadataResponse) GetUsedCounter() int64 {
+	if x != nil {
+		return x.UsedCounter
+	}
+	return 0
 }
 
 // DownloadRequest names a file by path and content.
@@ -252,9 +272,11 @@ const file_countersign_v1_repository_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12\x1e\n" +
 	"\n" +
 	"repository\x18\x03 \x01(\tR\n" +
-	"repository\")\n" +
+	"repository\"o\n" +
 	"\x13GetMetadataResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"U\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12!\n" +
+	"\fused_version\x18\x02 \x01(\x03R\vusedVersion\x12!\n" +
+	"\fused_counter\x18\x03 \x01(\x03R\vusedCounter\"U\n" +
 	"\x0fDownloadRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
 	"\x06sha256\x18\x02 \x01(\fR\x06sha256\x12\x16\n" +

@@ -176,7 +176,9 @@ type EventRecord struct {
 	// Why it was cancelled.
 	CancelReason string `protobuf:"bytes,7,opt,name=cancel_reason,json=cancelReason,proto3" json:"cancel_reason,omitempty"`
 	// Position in the order of opening, from 1.
-	Order         uint64 `protobuf:"varint,8,opt,name=order,proto3" json:"order,omitempty"`
+	Order uint64 `protobuf:"varint,8,opt,name=order,proto3" json:"order,omitempty"`
+	// Cancelled event in whose place this one was opened, 32 bytes; it gives way to no other.
+	SuccessorOf   []byte `protobuf:"bytes,9,opt,name=successor_of,json=successorOf,proto3" json:"successor_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -265,6 +267,13 @@ func (x *EventRecord) GetOrder() uint64 {
 		return x.Order
 	}
 	return 0
+}
+
+func (x *EventRecord) GetSuccessorOf() []byte {
+	if x != nil {
+		return x.SuccessorOf
+	}
+	return nil
 }
 
 // BlobRecord is a file known by its content.
@@ -687,7 +696,7 @@ const file_countersign_v1_store_proto_rawDesc = "" +
 	"\n" +
 	"UsedRecord\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x03R\aversion\x12\x18\n" +
-	"\acounter\x18\x02 \x01(\x03R\acounter\"\xa2\x02\n" +
+	"\acounter\x18\x02 \x01(\x03R\acounter\"\xc5\x02\n" +
 	"\vEventRecord\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\fR\x05event\x120\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1a.countersign.v1.EventStateR\x05state\x12\x1b\n" +
@@ -696,7 +705,8 @@ const file_countersign_v1_store_proto_rawDesc = "" +
 	"\bstale_by\x18\x05 \x01(\fR\astaleBy\x12;\n" +
 	"\tpublished\x18\x06 \x03(\v2\x1d.countersign.v1.PublishedRoleR\tpublished\x12#\n" +
 	"\rcancel_reason\x18\a \x01(\tR\fcancelReason\x12\x14\n" +
-	"\x05order\x18\b \x01(\x04R\x05order\"@\n" +
+	"\x05order\x18\b \x01(\x04R\x05order\x12!\n" +
+	"\fsuccessor_of\x18\t \x01(\fR\vsuccessorOf\"@\n" +
 	"\n" +
 	"BlobRecord\x12\x16\n" +
 	"\x06length\x18\x01 \x01(\x03R\x06length\x12\x1a\n" +
