@@ -79,7 +79,7 @@ func Parse[T metadata.Roles](data []byte, m Mode) (*File[T], error) {
 	if !bytes.Equal(again, f.canonical) {
 		return nil, reason.Errorf(reason.NotCanonical, "%s file: the signed part changes when it is read and written again, near %q", role, difference(f.canonical, again))
 	}
-	if err := checkKeys(any(&f.Signed), m); err != nil {
+	if err := checkKeys(keysOf(&f.Signed), m); err != nil {
 		return nil, reason.Wrap(err, "%s file", role)
 	}
 	return f, nil
@@ -125,17 +125,21 @@ func typeOf[T metadata.Roles]() string {
 	return Targets
 }
 
-// checkKeys looks at every key that a delegator lists.
-func checkKeys(signed any, m Mode) error {
-	var keys map[string]*Key
+// keysOf returns the keys that a signed part lists, if it is a delegator.
+func keysOf(signed any) map[string]*Key {
 	switch s := signed.(type) {
 	case *RootRole:
-		keys = s.Keys
+		return s.Keys
 	case *TargetsRole:
 		if s.Delegations != nil {
-			keys = s.Delegations.Keys
+			return s.Delegations.Keys
 		}
 	}
+	return nil
+}
+
+// checkKeys looks at every key that a delegator lists.
+func checkKeys(keys map[string]*Key, m Mode) error {
 	for _, id := range sortedKeys(keys) {
 		k := keys[id]
 		if m == Profile {

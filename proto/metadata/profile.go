@@ -17,7 +17,20 @@ const (
 	// MinBitLength and MaxBitLength bound a product's bins: 16 to 1,024.
 	MinBitLength = 4
 	MaxBitLength = 10
+	// MaxVersion is the highest version of any role (DESIGN 1.5).
+	MaxVersion = 1<<53 - 1<<20
 )
+
+// checkHead looks at what all signed parts have: scope and version.
+func checkHead(unrecognized map[string]any, version int64, deployment string, r Repository, role string) error {
+	if err := CheckScope(unrecognized, deployment, r, role); err != nil {
+		return err
+	}
+	if version < 1 || version > MaxVersion {
+		return reason.Errorf(reason.IntegerRange, "%s %s: version %d, want 1 to %d", r, role, version, int64(MaxVersion))
+	}
+	return nil
+}
 
 // checkHashes takes exactly one hash, SHA-256 (DESIGN 1.3).
 func checkHashes(h metadata.Hashes) error {
@@ -31,45 +44,68 @@ func checkHashes(h metadata.Hashes) error {
 	return nil
 }
 
-// CheckRoot carries out the rules of section 1 that one root file shows: scope (root-without-scope),
-// consistent snapshots, the four roles, the quorum of root and, in the image repository, of targets;
-// one online key with threshold 1 for the rest; keys of people and online keys disjoint; TLS anchors
-// only in the director's. It verifies no signature.
-func CheckRoot(f *File[RootRole], deployment string, r Repository) error { return nil }
-
-// CheckTopTargets carries out the rules of the image repository's top-level targets: no targets;
-// exactly one delegation a product and one to its stop role, with their paths, quorum and policy; the
-// limits of DESIGN 6; a key means one person.
-func CheckTopTargets(f *File[TargetsRole], deployment string) error { return nil }
-
-// CheckProduct carries out the rules of a product's file, which d delegates.
-func CheckProduct(f *File[TargetsRole], deployment, product string, d *Delegation) error { return nil }
-
-// CheckBin carries out the rules of one bin of a product.
-func CheckBin(f *File[TargetsRole], deployment, bin string, succinct *metadata.SuccinctRoles) error {
+// CheckSnapshot carries out the rules of the image repository's snapshot: every entry is a role that
+// can exist and states length and SHA-256 (DESIGN 1.5), targets.json among them.
+func CheckSnapshot(f *File[SnapshotRole], deployment string, r Repository) error {
+	s := &f.Signed
+	if err := checkHead(s.UnrecognizedFields, s.Version, deployment, r, Snapshot); err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(s.Meta) {
+		if err := checkMeta(name, s.Meta[name], r); err != nil {
+			return reason.Wrap(err, "%s snapshot", r)
+		}
+	}
+	if _, ok := s.Meta[Targets+".json"]; !ok {
+		return reason.Errorf(reason.Profile, "%s snapshot: no entry for targets.json", r)
+	}
 	return nil
 }
 
-// CheckStop carries out the rules of a product's stop list.
-func CheckStop(f *File[TargetsRole], deployment, product string) error { return nil }
+func checkMeta(name string, m *metadata.MetaFiles, r Repository) error {
+	role, ok := cutJSON(name)
+	if !ok {
+		return reason.Errorf(reason.Profile, "entry %q is not <role>.json", clip([]byte(name)))
+	}
+	if _, kind, err := SplitRole(role); err != nil {
+		return reason.Wrap(err, "entry %q", clip([]byte(name)))
+	} else if role != Targets && (kind == RoleTop || r == Director) {
+		return reason.Errorf(reason.Profile, "entry %q: the role has no place here", name)
+	}
+	if err := checkHashes(m.Hashes); err != nil {
+		return reason.Wrap(err, "entry %q", name)
+	}
+	if max := MaxSize(Profile, role); m.Length < 1 || m.Length > max {
+		return reason.Errorf(reason.IntegerRange, "entry %q: length %d, want 1 to %d", name, m.Length, max)
+	}
+	return nil
+}
 
-// CheckSnapshot carries out the rules of a snapshot.
-func CheckSnapshot(f *File[SnapshotRole], deployment string, r Repository) error { return nil }
+// cutJSON cuts the ending .json off a name in meta.
+func cutJSON(name string) (string, bool) {
+	const ending = ".json"
+	if len(name) <= len(ending) || name[len(name)-len(ending):] != ending {
+		return "", false
+	}
+	return name[:len(name)-len(ending)], true
+}
 
-// CheckTimestamp carries out the rules of a timestamp.
-func CheckTimestamp(f *File[TimestampRole], deployment string, r Repository) error { return nil }
-
-// CheckRootPair carries out what holds between the two roots: no key stands in both.
-func CheckRootPair(image, director *File[RootRole]) error { return nil }
-
-// CheckRootStep carries out a step of a root chain.
-func CheckRootStep(prev, next *File[RootRole]) error { return nil }
-
-// OnlineKeysChanged reports whether next gives another key to timestamp or snapshot than prev.
-func OnlineKeysChanged(prev, next *File[RootRole]) bool { return false }
-
-// CheckNoExampleKeys refuses a root or targets file that lists a key of keys-example.
-func CheckNoExampleKeys(keys map[string]*Key) error { return nil }
-
-// ExampleKey reports whether k is one of the keys of keys-example.
-func ExampleKey(k *Key) bool { return false }
+// CheckTimestamp carries out the rules of a timestamp: it names snapshot.json alone, with length and
+// SHA-256.
+func CheckTimestamp(f *File[TimestampRole], deployment string, r Repository) error {
+	s := &f.Signed
+	if err := checkHead(s.UnrecognizedFields, s.Version, deployment, r, Timestamp); err != nil {
+		return err
+	}
+	m, ok := s.Meta[Snapshot+".json"]
+	if !ok || len(s.Meta) != 1 {
+		return reason.Errorf(reason.Profile, "%s timestamp: entries %q, want exactly snapshot.json", r, sortedKeys(s.Meta))
+	}
+	if err := checkHashes(m.Hashes); err != nil {
+		return reason.Wrap(err, "%s timestamp: snapshot.json", r)
+	}
+	if m.Length < 1 || m.Length > MaxSnapshot {
+		return reason.Errorf(reason.IntegerRange, "%s timestamp: length %d of snapshot.json, want 1 to %d", r, m.Length, MaxSnapshot)
+	}
+	return nil
+}
