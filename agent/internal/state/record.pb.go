@@ -32,6 +32,8 @@ const (
 	State_STATE_TRIAL       State = 4
 	State_STATE_CONFIRMING  State = 5
 	State_STATE_REVERTING   State = 6
+	// Nothing is under way; the set is kept for its count of attempts.
+	State_STATE_REVERTED State = 7
 )
 
 // Enum value maps for State.
@@ -44,6 +46,7 @@ var (
 		4: "STATE_TRIAL",
 		5: "STATE_CONFIRMING",
 		6: "STATE_REVERTING",
+		7: "STATE_REVERTED",
 	}
 	State_value = map[string]int32{
 		"STATE_UNSPECIFIED": 0,
@@ -53,6 +56,7 @@ var (
 		"STATE_TRIAL":       4,
 		"STATE_CONFIRMING":  5,
 		"STATE_REVERTING":   6,
+		"STATE_REVERTED":    7,
 	}
 )
 
@@ -102,7 +106,13 @@ type Record struct {
 	Seq  uint64 `protobuf:"varint,7,opt,name=seq,proto3" json:"seq,omitempty"`
 	Prev []byte `protobuf:"bytes,8,opt,name=prev,proto3" json:"prev,omitempty"`
 	// Receipts signed but not yet appended.
-	Receipts      [][]byte `protobuf:"bytes,9,rep,name=receipts,proto3" json:"receipts,omitempty"`
+	Receipts [][]byte `protobuf:"bytes,9,rep,name=receipts,proto3" json:"receipts,omitempty"`
+	// Unix seconds of the last refresh that reached the server and verified; 0: never.
+	Contact int64 `protobuf:"varint,10,opt,name=contact,proto3" json:"contact,omitempty"`
+	// Why the last cycle changed nothing; absent when it did, or had nothing to do.
+	Refusal *Refusal `protobuf:"bytes,11,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	// True from the moment both copies were found damaged until a component is confirmed.
+	Lost          bool `protobuf:"varint,12,opt,name=lost,proto3" json:"lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -200,19 +210,126 @@ func (x *Record) GetReceipts() [][]byte {
 	return nil
 }
 
+func (x *Record) GetContact() int64 {
+	if x != nil {
+		return x.Contact
+	}
+	return 0
+}
+
+func (x *Record) GetRefusal() *Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
+func (x *Record) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
+}
+
+// Refusal is why an instructed target is not installed, for status.
+type Refusal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Target path; empty when no target was reached.
+	Path    string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Counter int64  `protobuf:"varint,2,opt,name=counter,proto3" json:"counter,omitempty"`
+	// A constant of proto/reason.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The error's text, at most 1,024 bytes.
+	Text string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	// Unix seconds.
+	At            int64 `protobuf:"varint,5,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refusal) Reset() {
+	*x = Refusal{}
+	mi := &file_record_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refusal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refusal) ProtoMessage() {}
+
+func (x *Refusal) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
+func (*Refusal) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Refusal) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Refusal) GetCounter() int64 {
+	if x != nil {
+		return x.Counter
+	}
+	return 0
+}
+
+func (x *Refusal) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Refusal) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Refusal) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
 // RoleInForce is the newest verified version of a role.
 type RoleInForce struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Version int64                  `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Of the whole file.
-	Sha256        []byte `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	Sha256 []byte `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// Unix seconds; for status only, 0: unknown.
+	Expires int64 `protobuf:"varint,3,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Names the online keys under which an online role was verified; under others the version does
+	// not bind (DESIGN 1.5). Empty for offline roles.
+	Keys          []byte `protobuf:"bytes,4,opt,name=keys,proto3" json:"keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RoleInForce) Reset() {
 	*x = RoleInForce{}
-	mi := &file_record_proto_msgTypes[1]
+	mi := &file_record_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -224,7 +341,7 @@ func (x *RoleInForce) String() string {
 func (*RoleInForce) ProtoMessage() {}
 
 func (x *RoleInForce) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[1]
+	mi := &file_record_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -237,7 +354,7 @@ func (x *RoleInForce) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoleInForce.ProtoReflect.Descriptor instead.
 func (*RoleInForce) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{1}
+	return file_record_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *RoleInForce) GetVersion() int64 {
@@ -254,6 +371,20 @@ func (x *RoleInForce) GetSha256() []byte {
 	return nil
 }
 
+func (x *RoleInForce) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *RoleInForce) GetKeys() []byte {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
 // Component is what a component last confirmed.
 type Component struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -264,14 +395,21 @@ type Component struct {
 	// SHA-256 of the confirmed image; empty for what left the factory.
 	Sha256 []byte `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	// Target path of the confirmed image.
-	Path          string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Path string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	// Unix seconds of the confirmation; 0 for what left the factory.
+	ConfirmedAt int64 `protobuf:"varint,5,opt,name=confirmed_at,json=confirmedAt,proto3" json:"confirmed_at,omitempty"`
+	// What ran before, which a slot may still hold: counter, SHA-256 (empty for what left the
+	// factory) and target path.
+	PreviousCounter int64  `protobuf:"varint,6,opt,name=previous_counter,json=previousCounter,proto3" json:"previous_counter,omitempty"`
+	PreviousSha256  []byte `protobuf:"bytes,7,opt,name=previous_sha256,json=previousSha256,proto3" json:"previous_sha256,omitempty"`
+	PreviousPath    string `protobuf:"bytes,8,opt,name=previous_path,json=previousPath,proto3" json:"previous_path,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Component) Reset() {
 	*x = Component{}
-	mi := &file_record_proto_msgTypes[2]
+	mi := &file_record_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -283,7 +421,7 @@ func (x *Component) String() string {
 func (*Component) ProtoMessage() {}
 
 func (x *Component) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[2]
+	mi := &file_record_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -296,7 +434,7 @@ func (x *Component) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Component.ProtoReflect.Descriptor instead.
 func (*Component) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{2}
+	return file_record_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Component) GetCounter() int64 {
@@ -327,6 +465,34 @@ func (x *Component) GetPath() string {
 	return ""
 }
 
+func (x *Component) GetConfirmedAt() int64 {
+	if x != nil {
+		return x.ConfirmedAt
+	}
+	return 0
+}
+
+func (x *Component) GetPreviousCounter() int64 {
+	if x != nil {
+		return x.PreviousCounter
+	}
+	return 0
+}
+
+func (x *Component) GetPreviousSha256() []byte {
+	if x != nil {
+		return x.PreviousSha256
+	}
+	return nil
+}
+
+func (x *Component) GetPreviousPath() string {
+	if x != nil {
+		return x.PreviousPath
+	}
+	return ""
+}
+
 // Set is what is instructed together.
 type Set struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -335,14 +501,16 @@ type Set struct {
 	// Attempts that failed after staging.
 	Attempts int32 `protobuf:"varint,3,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	// Digest of the instruction that the attempts count for.
-	Instruction   []byte `protobuf:"bytes,4,opt,name=instruction,proto3" json:"instruction,omitempty"`
+	Instruction []byte `protobuf:"bytes,4,opt,name=instruction,proto3" json:"instruction,omitempty"`
+	// Why the last attempt failed, at most 1,024 bytes; empty when none did.
+	Failure       string `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Set) Reset() {
 	*x = Set{}
-	mi := &file_record_proto_msgTypes[3]
+	mi := &file_record_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -354,7 +522,7 @@ func (x *Set) String() string {
 func (*Set) ProtoMessage() {}
 
 func (x *Set) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[3]
+	mi := &file_record_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -367,7 +535,7 @@ func (x *Set) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Set.ProtoReflect.Descriptor instead.
 func (*Set) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{3}
+	return file_record_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Set) GetState() State {
@@ -398,6 +566,13 @@ func (x *Set) GetInstruction() []byte {
 	return nil
 }
 
+func (x *Set) GetFailure() string {
+	if x != nil {
+		return x.Failure
+	}
+	return ""
+}
+
 // Member is one component's part of a set.
 type Member struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -410,14 +585,16 @@ type Member struct {
 	// True once this member was installed.
 	Installed bool `protobuf:"varint,7,opt,name=installed,proto3" json:"installed,omitempty"`
 	// Boot id in which it was activated.
-	BootId        string `protobuf:"bytes,8,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	BootId string `protobuf:"bytes,8,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	// True when only a reboot completes its activation or its way back; for status.
+	Reboot        bool `protobuf:"varint,9,opt,name=reboot,proto3" json:"reboot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_record_proto_msgTypes[4]
+	mi := &file_record_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -429,7 +606,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[4]
+	mi := &file_record_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -442,7 +619,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{4}
+	return file_record_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Member) GetComponent() string {
@@ -501,6 +678,13 @@ func (x *Member) GetBootId() string {
 	return ""
 }
 
+func (x *Member) GetReboot() bool {
+	if x != nil {
+		return x.Reboot
+	}
+	return false
+}
+
 // Stop is a stop entry that this device has seen (DESIGN 1.8).
 type Stop struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -513,7 +697,7 @@ type Stop struct {
 
 func (x *Stop) Reset() {
 	*x = Stop{}
-	mi := &file_record_proto_msgTypes[5]
+	mi := &file_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -525,7 +709,7 @@ func (x *Stop) String() string {
 func (*Stop) ProtoMessage() {}
 
 func (x *Stop) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[5]
+	mi := &file_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -538,7 +722,7 @@ func (x *Stop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stop.ProtoReflect.Descriptor instead.
 func (*Stop) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{5}
+	return file_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Stop) GetPath() string {
@@ -566,7 +750,7 @@ var File_record_proto protoreflect.FileDescriptor
 
 const file_record_proto_rawDesc = "" +
 	"\n" +
-	"\frecord.proto\x12\x14countersign.agent.v1\"\xa6\x04\n" +
+	"\frecord.proto\x12\x14countersign.agent.v1\"\x8d\x05\n" +
 	"\x06Record\x12=\n" +
 	"\x05roles\x18\x01 \x03(\v2'.countersign.agent.v1.Record.RolesEntryR\x05roles\x12\x12\n" +
 	"\x04drop\x18\x02 \x03(\tR\x04drop\x12L\n" +
@@ -579,27 +763,44 @@ const file_record_proto_rawDesc = "" +
 	"\x05stops\x18\x06 \x03(\v2\x1a.countersign.agent.v1.StopR\x05stops\x12\x10\n" +
 	"\x03seq\x18\a \x01(\x04R\x03seq\x12\x12\n" +
 	"\x04prev\x18\b \x01(\fR\x04prev\x12\x1a\n" +
-	"\breceipts\x18\t \x03(\fR\breceipts\x1a[\n" +
+	"\breceipts\x18\t \x03(\fR\breceipts\x12\x18\n" +
+	"\acontact\x18\n" +
+	" \x01(\x03R\acontact\x127\n" +
+	"\arefusal\x18\v \x01(\v2\x1d.countersign.agent.v1.RefusalR\arefusal\x12\x12\n" +
+	"\x04lost\x18\f \x01(\bR\x04lost\x1a[\n" +
 	"\n" +
 	"RolesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x127\n" +
 	"\x05value\x18\x02 \x01(\v2!.countersign.agent.v1.RoleInForceR\x05value:\x028\x01\x1a^\n" +
 	"\x0fComponentsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x125\n" +
-	"\x05value\x18\x02 \x01(\v2\x1f.countersign.agent.v1.ComponentR\x05value:\x028\x01\"?\n" +
+	"\x05value\x18\x02 \x01(\v2\x1f.countersign.agent.v1.ComponentR\x05value:\x028\x01\"s\n" +
+	"\aRefusal\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
+	"\acounter\x18\x02 \x01(\x03R\acounter\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\x12\x0e\n" +
+	"\x02at\x18\x05 \x01(\x03R\x02at\"m\n" +
 	"\vRoleInForce\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x03R\aversion\x12\x16\n" +
-	"\x06sha256\x18\x02 \x01(\fR\x06sha256\"g\n" +
+	"\x06sha256\x18\x02 \x01(\fR\x06sha256\x12\x18\n" +
+	"\aexpires\x18\x03 \x01(\x03R\aexpires\x12\x12\n" +
+	"\x04keys\x18\x04 \x01(\fR\x04keys\"\x83\x02\n" +
 	"\tComponent\x12\x18\n" +
 	"\acounter\x18\x01 \x01(\x03R\acounter\x12\x14\n" +
 	"\x05floor\x18\x02 \x01(\x03R\x05floor\x12\x16\n" +
 	"\x06sha256\x18\x03 \x01(\fR\x06sha256\x12\x12\n" +
-	"\x04path\x18\x04 \x01(\tR\x04path\"\xae\x01\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x12!\n" +
+	"\fconfirmed_at\x18\x05 \x01(\x03R\vconfirmedAt\x12)\n" +
+	"\x10previous_counter\x18\x06 \x01(\x03R\x0fpreviousCounter\x12'\n" +
+	"\x0fprevious_sha256\x18\a \x01(\fR\x0epreviousSha256\x12#\n" +
+	"\rprevious_path\x18\b \x01(\tR\fpreviousPath\"\xc8\x01\n" +
 	"\x03Set\x121\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x1b.countersign.agent.v1.StateR\x05state\x126\n" +
 	"\amembers\x18\x02 \x03(\v2\x1c.countersign.agent.v1.MemberR\amembers\x12\x1a\n" +
 	"\battempts\x18\x03 \x01(\x05R\battempts\x12 \n" +
-	"\vinstruction\x18\x04 \x01(\fR\vinstruction\"\xd1\x01\n" +
+	"\vinstruction\x18\x04 \x01(\fR\vinstruction\x12\x18\n" +
+	"\afailure\x18\x05 \x01(\tR\afailure\"\xe9\x01\n" +
 	"\x06Member\x12\x1c\n" +
 	"\tcomponent\x18\x01 \x01(\tR\tcomponent\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
@@ -608,11 +809,12 @@ const file_record_proto_rawDesc = "" +
 	"\acounter\x18\x05 \x01(\x03R\acounter\x12\x14\n" +
 	"\x05floor\x18\x06 \x01(\x03R\x05floor\x12\x1c\n" +
 	"\tinstalled\x18\a \x01(\bR\tinstalled\x12\x17\n" +
-	"\aboot_id\x18\b \x01(\tR\x06bootId\"L\n" +
+	"\aboot_id\x18\b \x01(\tR\x06bootId\x12\x16\n" +
+	"\x06reboot\x18\t \x01(\bR\x06reboot\"L\n" +
 	"\x04Stop\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
 	"\acounter\x18\x02 \x01(\x03R\acounter\x12\x16\n" +
-	"\x06sha256\x18\x03 \x01(\fR\x06sha256*\x95\x01\n" +
+	"\x06sha256\x18\x03 \x01(\fR\x06sha256*\xa9\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_STAGING\x10\x01\x12\x10\n" +
@@ -620,7 +822,8 @@ const file_record_proto_rawDesc = "" +
 	"\x10STATE_INSTALLING\x10\x03\x12\x0f\n" +
 	"\vSTATE_TRIAL\x10\x04\x12\x14\n" +
 	"\x10STATE_CONFIRMING\x10\x05\x12\x13\n" +
-	"\x0fSTATE_REVERTING\x10\x06B=Z;github.com/countersign-ota/countersign/agent/internal/stateb\x06proto3"
+	"\x0fSTATE_REVERTING\x10\x06\x12\x12\n" +
+	"\x0eSTATE_REVERTED\x10\aB=Z;github.com/countersign-ota/countersign/agent/internal/stateb\x06proto3"
 
 var (
 	file_record_proto_rawDescOnce sync.Once
@@ -635,32 +838,34 @@ func file_record_proto_rawDescGZIP() []byte {
 }
 
 var file_record_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_record_proto_goTypes = []any{
 	(State)(0),          // 0: countersign.agent.v1.State
 	(*Record)(nil),      // 1: countersign.agent.v1.Record
-	(*RoleInForce)(nil), // 2: countersign.agent.v1.RoleInForce
-	(*Component)(nil),   // 3: countersign.agent.v1.Component
-	(*Set)(nil),         // 4: countersign.agent.v1.Set
-	(*Member)(nil),      // 5: countersign.agent.v1.Member
-	(*Stop)(nil),        // 6: countersign.agent.v1.Stop
-	nil,                 // 7: countersign.agent.v1.Record.RolesEntry
-	nil,                 // 8: countersign.agent.v1.Record.ComponentsEntry
+	(*Refusal)(nil),     // 2: countersign.agent.v1.Refusal
+	(*RoleInForce)(nil), // 3: countersign.agent.v1.RoleInForce
+	(*Component)(nil),   // 4: countersign.agent.v1.Component
+	(*Set)(nil),         // 5: countersign.agent.v1.Set
+	(*Member)(nil),      // 6: countersign.agent.v1.Member
+	(*Stop)(nil),        // 7: countersign.agent.v1.Stop
+	nil,                 // 8: countersign.agent.v1.Record.RolesEntry
+	nil,                 // 9: countersign.agent.v1.Record.ComponentsEntry
 }
 var file_record_proto_depIdxs = []int32{
-	7, // 0: countersign.agent.v1.Record.roles:type_name -> countersign.agent.v1.Record.RolesEntry
-	8, // 1: countersign.agent.v1.Record.components:type_name -> countersign.agent.v1.Record.ComponentsEntry
-	4, // 2: countersign.agent.v1.Record.set:type_name -> countersign.agent.v1.Set
-	6, // 3: countersign.agent.v1.Record.stops:type_name -> countersign.agent.v1.Stop
-	0, // 4: countersign.agent.v1.Set.state:type_name -> countersign.agent.v1.State
-	5, // 5: countersign.agent.v1.Set.members:type_name -> countersign.agent.v1.Member
-	2, // 6: countersign.agent.v1.Record.RolesEntry.value:type_name -> countersign.agent.v1.RoleInForce
-	3, // 7: countersign.agent.v1.Record.ComponentsEntry.value:type_name -> countersign.agent.v1.Component
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	8, // 0: countersign.agent.v1.Record.roles:type_name -> countersign.agent.v1.Record.RolesEntry
+	9, // 1: countersign.agent.v1.Record.components:type_name -> countersign.agent.v1.Record.ComponentsEntry
+	5, // 2: countersign.agent.v1.Record.set:type_name -> countersign.agent.v1.Set
+	7, // 3: countersign.agent.v1.Record.stops:type_name -> countersign.agent.v1.Stop
+	2, // 4: countersign.agent.v1.Record.refusal:type_name -> countersign.agent.v1.Refusal
+	0, // 5: countersign.agent.v1.Set.state:type_name -> countersign.agent.v1.State
+	6, // 6: countersign.agent.v1.Set.members:type_name -> countersign.agent.v1.Member
+	3, // 7: countersign.agent.v1.Record.RolesEntry.value:type_name -> countersign.agent.v1.RoleInForce
+	4, // 8: countersign.agent.v1.Record.ComponentsEntry.value:type_name -> countersign.agent.v1.Component
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_record_proto_init() }
@@ -674,7 +879,7 @@ func file_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
