@@ -158,19 +158,21 @@ func (g *Gates) run(ctx context.Context, path string, input []byte) ([]byte, err
 	case err != nil:
 		return nil, err
 	}
-	return out.Bytes(), nil
+	return out.buf, nil
 }
 
-// bounded keeps at most MaxAnswer bytes and then fails, which ends the program by SIGPIPE.
+// bounded keeps at most MaxAnswer bytes and then fails, which ends the program by SIGPIPE. The buffer
+// is not embedded: io.Copy would find its ReadFrom and read past the bound.
 type bounded struct {
-	bytes.Buffer
+	buf  []byte
 	over bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > MaxAnswer {
+	if len(b.buf)+len(p) > MaxAnswer {
 		b.over = true
 		return 0, io.ErrShortWrite
 	}
-	return b.Buffer.Write(p)
+	b.buf = append(b.buf, p...)
+	return len(p), nil
 }
