@@ -62,6 +62,7 @@ const (
 	EventStale       Reason = "event-stale"
 	EventPublished   Reason = "event-published"
 	EventCancelled   Reason = "event-cancelled"
+	ApprovalMissing  Reason = "approval-missing"
 	OnlineKeyUnknown Reason = "online-key-unknown"
 	Permission       Reason = "permission"
 	Profile          Reason = "profile"
@@ -171,6 +172,7 @@ var table = map[Reason]info{
 	EventStale:       {class: NotAllowed, meaning: "another event on the role was published first"},
 	EventPublished:   {class: NotAllowed, meaning: "the event is published and takes no more signatures"},
 	EventCancelled:   {class: NotAllowed, meaning: "the event was cancelled"},
+	ApprovalMissing:  {class: NotAllowed, meaning: "a signature comes without its person's approval of the file"},
 	OnlineKeyUnknown: {class: NotAllowed, meaning: "the online keys, deployment or TLS anchors of an event are not this server's"},
 	Permission:       {class: NotAllowed, meaning: "the caller may not do this", code: codes.PermissionDenied},
 	Profile:          {class: NotAllowed, meaning: "a file breaks a rule of the Countersign profile"},
