@@ -1,9 +1,9 @@
-// Package state keeps what the agent must not lose: the record, which is its commit point, and the
-// role files beside it, as plain files in one directory (DESIGN 5.1, docs/formats.md).
+// Package state keeps what the agent must not lose: the record, which is its commit point
+// (DESIGN 5.1, docs/formats.md). It owns the agent's directory and its lock; role files lie beside
+// the record and are written by agent/trust, staged images by agent/internal/stage.
 //
-// Start with Open, which takes the directory's lock, reads the record and heals a damaged copy;
-// Commit makes a new record durable; Roles stores role files for one repository. Load reads the
-// record without the lock, for status.
+// Start with Open, which takes the lock, reads the record and heals a damaged copy; Commit makes a
+// new record durable. Load reads the record without the lock, for status.
 //
 // A record is authenticated by nothing: whoever can write the directory can write it. The checksum
 // finds damage, not an attacker, who as the agent's own user has won already.
@@ -23,11 +23,15 @@ import (
 	"github.com/countersign-ota/countersign/proto/reason"
 )
 
-// Names of the two copies and of the lock in the agent's directory.
+// Names in the agent's directory.
 const (
-	lockName = "lock"
-	copies   = 2
+	lockName   = "lock"
+	copies     = 2
+	roleSuffix = ".json"
 )
+
+// repositories are the folders of role files.
+var repositories = []string{"image", "director"}
 
 func copyName(i int) string { return fmt.Sprintf("record.%d", i) }
 
@@ -68,7 +72,8 @@ func Open(dir string) (*Store, error) {
 
 // read loads the record, heals the copies and removes what killed processes left behind.
 func (s *Store) read() error {
-	for _, dir := range []string{s.dir, filepath.Join(s.dir, repositories[0]), filepath.Join(s.dir, repositories[1])} {
+	for _, name := range append([]string{"."}, repositories...) {
+		dir := filepath.Join(s.dir, name)
 		if err := durable.Sweep(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return machine(err, "directory %q", dir)
 		}
@@ -99,8 +104,14 @@ func (s *Store) Lost() bool { return s.lost }
 // Damaged returns one line for each copy that Open could not read, for the log.
 func (s *Store) Damaged() []string { return s.damaged }
 
-// Dir returns the directory.
-func (s *Store) Dir() string { return s.dir }
+// Roles makes the folder for the role files of a repository, "image" or "director", and returns it.
+func (s *Store) Roles(repository string) (string, error) {
+	dir := filepath.Join(s.dir, repository)
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
+		return "", machine(err, "directory %q", dir)
+	}
+	return dir, nil
+}
 
 // Commit makes r the record in force: when it returns nil, both copies are durable. Committing an
 // equal record writes nothing. After an error, Record returns what a restart would find, which is
@@ -186,6 +197,17 @@ func readCopies(dir string) copiesFound {
 	// A directory with role files and no record is not a new one: its record was deleted.
 	found.lost = found.seq == 0 && (present || hasRoles(dir))
 	return found
+}
+
+// hasRoles reports whether a role file lies in the agent's directory.
+func hasRoles(dir string) bool {
+	for _, repository := range repositories {
+		found, err := filepath.Glob(filepath.Join(dir, repository, "*"+roleSuffix))
+		if err == nil && len(found) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // readBounded reads a file of at most limit bytes; a longer one is damaged.

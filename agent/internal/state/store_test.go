@@ -188,7 +188,9 @@ func TestBothCopiesDamaged(t *testing.T) {
 			dir := t.TempDir()
 			s := open(t, dir)
 			commit(t, s, sample())
-			must(t, s.Roles("image").Save("root", []byte("{}")))
+			roles, err := s.Roles("image")
+			must(t, err)
+			must(t, os.WriteFile(filepath.Join(roles, "root.json"), []byte("{}"), 0o600))
 			s.Close()
 			for i := range copies {
 				d.do(t, filepath.Join(dir, copyName(i)))
