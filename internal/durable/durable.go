@@ -65,7 +65,7 @@ func CreateOrSame(path string, data []byte, mode fs.FileMode) error {
 	if openErr != nil {
 		return openErr
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	old, readErr := io.ReadAll(io.LimitReader(f, int64(len(data))+1))
 	if readErr != nil {
 		return readErr
