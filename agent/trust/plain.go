@@ -39,10 +39,7 @@ func (c *Client) search(ctx context.Context, f Fetcher, target string) (*Target,
 		if t, ok := r.file.Signed.Targets[target]; ok {
 			return c.plainTarget(target, e.role, t, r)
 		}
-		children, terminating, err := delegated(r.file.Signed.Delegations, target)
-		if err != nil {
-			return nil, c.fail(reason.Wrap(err, "%s", e.role))
-		}
+		children, terminating := delegated(r.file.Signed.Delegations, target)
 		if terminating {
 			stack = stack[:0]
 		}
@@ -64,31 +61,27 @@ func (c *Client) plainTarget(target, name string, t *tuf.TargetFiles, r *role) (
 }
 
 // delegated returns the roles to which a file delegates the target, in order, up to and with the
-// first terminating one.
-func delegated(ds *tuf.Delegations, target string) (names []string, terminating bool, err error) {
+// first terminating one. (Parse refuses delegated roles with the name of a top-level one, whose file
+// they would replace.)
+func delegated(ds *tuf.Delegations, target string) (names []string, terminating bool) {
 	if ds == nil {
-		return nil, false, nil
+		return nil, false
 	}
 	if ds.SuccinctRoles != nil {
 		// TAP 15: bins are terminating.
-		return []string{metadata.BinOf(ds.SuccinctRoles, target)}, true, nil
+		return []string{metadata.BinOf(ds.SuccinctRoles, target)}, true
 	}
 	for i := range ds.Roles {
 		r := &ds.Roles[i]
-		switch r.Name {
-		case "", metadata.Root, metadata.Timestamp, metadata.Snapshot, metadata.Targets:
-			// Its file would take the place of a top-level role's.
-			return nil, false, reason.Errorf(reason.Malformed, "a delegated role cannot have the name %q", r.Name)
-		}
 		if !covers(r, target) {
 			continue
 		}
 		names = append(names, r.Name)
 		if r.Terminating {
-			return names, true, nil
+			return names, true
 		}
 	}
-	return names, false, nil
+	return names, false
 }
 
 // covers reports whether a delegation is trusted for a target: by path pattern, or by the hex digits of

@@ -17,11 +17,11 @@ const maxRootSteps = 256
 // loadRoot chooses the newest usable root: the stored one, its copy, the embedded one. An older
 // embedded root never replaces a stored one (DESIGN 7).
 func (c *Client) loadRoot() error {
-	stored := c.usableRoot(c.load(metadata.Root))
+	stored := c.storedRoot(metadata.Root)
 	if c.cfg.Mode == metadata.Profile {
-		second := c.usableRoot(c.load(RootCopy))
+		second := c.storedRoot(RootCopy)
 		c.unsaved = stored == nil || second == nil || !bytes.Equal(stored.Bytes(), second.Bytes())
-		stored = c.newer(stored, second)
+		stored = newer(stored, second)
 	}
 	c.root = stored
 	if len(c.cfg.Root) > 0 {
@@ -29,7 +29,7 @@ func (c *Client) loadRoot() error {
 		if err != nil && stored == nil {
 			return reason.Wrap(err, "embedded root")
 		}
-		c.root = c.newer(stored, embedded)
+		c.root = newer(stored, embedded)
 	}
 	if c.root == nil {
 		return reason.Errorf(reason.StateDamaged, "no usable root is stored, and none came with the program")
@@ -40,33 +40,29 @@ func (c *Client) loadRoot() error {
 			c.unbind()
 		}
 	}
+	if stored != nil {
+		c.raise(metadata.Root, c.inForce(metadata.Root, stored.Signed.Version, stored.Bytes(), stored.Signed.Expires))
+	}
 	return nil
 }
 
-// newer returns the root with the higher version, a on a tie. Either may be nil. Of two stored files
-// with one version it prefers the one that the record names.
-func (c *Client) newer(a, b *metadata.File[metadata.RootRole]) *metadata.File[metadata.RootRole] {
-	switch {
-	case a == nil:
-		return b
-	case b == nil || b.Signed.Version < a.Signed.Version:
-		return a
-	case b.Signed.Version > a.Signed.Version:
-		return b
-	}
-	if v := c.versions[metadata.Root]; v.Version == b.Signed.Version && v.SHA256 == sha256.Sum256(b.Bytes()) {
+// newer returns the root with the higher version, a on a tie. Either may be nil.
+func newer(a, b *metadata.File[metadata.RootRole]) *metadata.File[metadata.RootRole] {
+	if a == nil || (b != nil && b.Signed.Version > a.Signed.Version) {
 		return b
 	}
 	return a
 }
 
-// usableRoot parses a stored root; nil when it is absent or damaged.
-func (c *Client) usableRoot(data []byte) *metadata.File[metadata.RootRole] {
+// storedRoot returns a stored copy of the root; nil when it is absent or damaged, which it is also when
+// the record knows its version with other bytes.
+func (c *Client) storedRoot(name string) *metadata.File[metadata.RootRole] {
+	data := c.load(name)
 	if data == nil {
 		return nil
 	}
 	f, err := c.parseRoot(data)
-	if err != nil {
+	if err != nil || reason.Is(c.agrees(metadata.Root, f.Signed.Version, sha256.Sum256(data)), reason.VersionUsed) {
 		return nil
 	}
 	return f
