@@ -76,7 +76,8 @@ func KeyID(k *Key) (string, error) {
 // CheckKey returns the public key of k after checking its type, scheme, length and curve
 // (key-malformed) and that id is its recomputed key id (keyid-mismatch; DESIGN 1.4). The profile takes
 // Ed25519 and ECDSA P-256 with keytype `ecdsa`; plain mode also keytype `ecdsa-sha2-nistp256` and
-// RSA-PSS of 2048 bits or more.
+// RSA-PSS of 2048 bits or more, and the id that securesystemslib gives: that of keytype, scheme and
+// keyval alone, whatever was added to the key later.
 func CheckKey(id string, k *Key, m Mode) (crypto.PublicKey, error) {
 	pub, err := publicKey(k, m)
 	if err != nil {
@@ -86,10 +87,16 @@ func CheckKey(id string, k *Key, m Mode) (crypto.PublicKey, error) {
 	if err != nil {
 		return nil, reason.Wrap(err, "key %s", short(id))
 	}
-	if got != id {
-		return nil, reason.Errorf(reason.KeyIDMismatch, "key %s: its id should be %s", short(id), short(got))
+	if got == id {
+		return pub, nil
 	}
-	return pub, nil
+	if m == Plain {
+		bare := &Key{Type: k.Type, Scheme: k.Scheme, Value: k.Value}
+		if other, err := KeyID(bare); err == nil && other == id {
+			return pub, nil
+		}
+	}
+	return nil, reason.Errorf(reason.KeyIDMismatch, "key %s: its id should be %s", short(id), short(got))
 }
 
 // publicKey decodes k without looking at ids.
@@ -120,12 +127,19 @@ func publicKey(k *Key, m Mode) (crypto.PublicKey, error) {
 		if !ok {
 			return nil, reason.Errorf(reason.KeyMalformed, "not an RSA key")
 		}
-		if bits := r.N.BitLen(); bits < minRSA || bits > maxRSA {
-			return nil, reason.Errorf(reason.KeyMalformed, "RSA key of %d bits: want %d to %d", bits, minRSA, maxRSA)
+		if err := checkRSA(r); err != nil {
+			return nil, err
 		}
 		return r, nil
 	}
 	return nil, reason.Errorf(reason.KeyMalformed, "keytype %q with scheme %q", clip([]byte(k.Type)), clip([]byte(k.Scheme)))
+}
+
+func checkRSA(r *rsa.PublicKey) error {
+	if bits := r.N.BitLen(); bits < minRSA || bits > maxRSA {
+		return reason.Errorf(reason.KeyMalformed, "RSA key of %d bits: want %d to %d", bits, minRSA, maxRSA)
+	}
+	return nil
 }
 
 func ed25519Key(text string, m Mode) (ed25519.PublicKey, error) {
