@@ -283,3 +283,8 @@ func (v *device) boots(slot, version string) {
 		v.t.Fatalf("slot %s holds %.20q…, want image %s", slot, data, version)
 	}
 }
+
+// targetOf is a target for the file installer.
+func targetOf(version string) metadatatest.Target {
+	return metadatatest.Target{Data: image(version), Installer: "file"}
+}

@@ -131,11 +131,17 @@ func (a *Agent) rises(ctx context.Context, rec *state.Record, t *trust.Target) e
 // required checks the signed requirements against what is confirmed on this device.
 func (a *Agent) required(rec *state.Record, all []metadata.Requirement) error {
 	for _, r := range all {
-		if r.Product != a.comp.Product {
+		have, here := int64(0), false
+		for id, c := range a.cfg.Components {
+			if c.Product == r.Product {
+				have, here = max(have, rec.Components[id].GetCounter()), true
+			}
+		}
+		if !here {
 			return reason.Errorf(reason.Requires, "it requires %s counter %d, and no component here takes %s",
 				r.Product, r.MinCounter, r.Product)
 		}
-		if have := rec.Components[a.id].Counter; have < r.MinCounter {
+		if have < r.MinCounter {
 			return reason.Errorf(reason.Requires, "it requires %s counter %d, confirmed is %d",
 				r.Product, r.MinCounter, have)
 		}
