@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"reflect"
 	"strings"
 
 	"github.com/countersign-ota/countersign/proto/metadata"
@@ -47,7 +48,49 @@ func Unmarshal(data []byte, v any, limit int, what string) error {
 	if !bytes.Equal(read, understood) {
 		return difference(read, understood, what)
 	}
+	// A null that became a nil list, map or pointer is written back as null.
+	if field := nilField(reflect.ValueOf(v)); field != "" {
+		return reason.Errorf(reason.Null, "%s: null stands where %q must", what, field)
+	}
 	return nil
+}
+
+// nilField returns the name of a member that must have a value and is nil.
+func nilField(v reflect.Value) string {
+	switch v.Kind() {
+	case reflect.Pointer:
+		return nilField(v.Elem())
+	case reflect.Slice, reflect.Array:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return ""
+		}
+		for i := range v.Len() {
+			if name := nilField(v.Index(i)); name != "" {
+				return name
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			f, tag := v.Type().Field(i), v.Type().Field(i).Tag.Get("json")
+			if !f.IsExported() || tag == "-" {
+				continue
+			}
+			name, optional, _ := strings.Cut(tag, ",")
+			switch value := v.Field(i); value.Kind() {
+			case reflect.Pointer, reflect.Slice, reflect.Map:
+				if value.IsNil() {
+					if optional == "" {
+						return name
+					}
+					continue
+				}
+			}
+			if name := nilField(v.Field(i)); name != "" {
+				return name
+			}
+		}
+	}
+	return ""
 }
 
 func decodeError(err error, what string) error {

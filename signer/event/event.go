@@ -25,6 +25,8 @@ import (
 	"encoding/hex"
 	"slices"
 
+	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/statement"
 )
@@ -114,16 +116,8 @@ type Signature struct {
 	// File is the index of the file in the proposal.
 	File  int
 	KeyID string
-	Sig   metadata.HexBytes
+	Sig   tuf.HexBytes
 }
-
-// Parse reads an event file strictly. What it returns is in the one form that Bytes writes: files,
-// signatures and approvals sorted, a signature that stands twice once. Reasons: too-large,
-// malformed, unknown-member, duplicate-name and those of strict.Unmarshal.
-func Parse(data []byte) (*Event, error) { panic("event: being written") }
-
-// Bytes returns the event as compact JSON. The same event gives the same bytes.
-func (e *Event) Bytes() ([]byte, error) { panic("event: being written") }
 
 // ID returns the id of the event: SHA-256 of the canonical JSON of the proposal, in hex.
 func (e *Event) ID() string {
@@ -135,11 +129,3 @@ func (e *Event) ID() string {
 func (p *Proposal) Index(r metadata.Repository, role string) int {
 	return slices.IndexFunc(p.Files, func(f ProposedFile) bool { return f.Repository == r && f.Role == role })
 }
-
-func (p *Proposal) canonical() []byte { panic("event: being written") }
-
-// Merge joins copies of one event, such as those that people who never meet signed in parallel. The
-// result is the union of their base files, signatures and approvals, the same for every order of the
-// copies; nothing is verified, Judge says what counts. Copies of different events are refused with
-// malformed.
-func Merge(copies ...*Event) (*Event, error) { panic("event: being written") }

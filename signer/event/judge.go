@@ -4,10 +4,11 @@ import (
 	"time"
 
 	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/proto/statement"
 )
 
-// Options of a judgement. The zero value judges with no memory, at no time, as a reader.
+// Options of a judgement.
 type Options struct {
 	// Now is the time by which expiry is judged. Required.
 	Now time.Time
@@ -30,18 +31,23 @@ type OnlineKeys struct {
 	TLS []string
 }
 
-// Judgement is an event that may be signed, and how far its quorum is.
+// Judgement is an event that may be signed, and how far its quorum is. Not safe for concurrent use.
 type Judgement struct {
-	// Event holds the signatures and approvals that count. It is a copy of the judged one.
+	// Event holds the signatures and approvals that count. It is a copy of the judged one, its base
+	// included.
 	Event *Event
 	// Files are the proposed files, in their order.
 	Files []FileJudgement
-	// Refused are signatures and approvals that do not count, with the reason.
+	// Refused are signatures and approvals of the judged event that do not count.
 	Refused []Outcome
 	// Complete says that every file has its quorum.
 	Complete bool
-	// Example says that a key of keys-example is among the people's keys.
+	// Example says that a key of keys-example is among those that sign.
 	Example bool
+
+	id    string
+	trial *trial
+	tally *signatures
 }
 
 // FileJudgement is one proposed file.
@@ -52,7 +58,7 @@ type FileJudgement struct {
 	OldVersion, NewVersion int64
 	OldExpires, Expires    time.Time
 	Digest                 [32]byte
-	// Signers are the delegations that must be satisfied: one, for a root with a predecessor two.
+	// Signers are the delegations that must be satisfied: one, or two for a root with a predecessor.
 	Signers []Signers
 }
 
@@ -64,11 +70,21 @@ type Signers struct {
 	Tally      metadata.Tally
 }
 
+// Complete says that the file has its quorum.
+func (f *FileJudgement) Complete() bool {
+	for _, s := range f.Signers {
+		if !s.Tally.Complete {
+			return false
+		}
+	}
+	return true
+}
+
 // Outcome says what became of one signature or approval.
 type Outcome struct {
 	// File is the index of the file; -1 for an approval.
 	File int
-	// KeyID is empty for an approval that does not parse.
+	// KeyID is empty for an approval whose signer is not known.
 	KeyID string
 	// Person is the id of the person, if known.
 	Person string
@@ -79,20 +95,88 @@ type Outcome struct {
 // Judge applies every rule of DESIGN 1.1 to 1.5, 3 and 6 to the proposal of e against s. An error
 // means that nobody may sign or publish the proposal. Signatures and approvals that do not count do
 // not fail it; they are in Refused.
-func Judge(e *Event, s *State, o Options) (*Judgement, error) { panic("event: being written") }
-
-// Add judges further signatures and approvals, and takes those that count. The outcomes have the
-// order of sigs, then approvals. A signature counts only with its person's approval, so both come in
-// one call.
-func (j *Judgement) Add(sigs []Signature, approvals []statement.Envelope) []Outcome {
-	panic("event: being written")
+func Judge(e *Event, s *State, o Options) (*Judgement, error) {
+	id := e.ID()
+	t := &trial{event: e, state: s, opts: o}
+	err := t.run()
+	if err == nil {
+		err = t.checkSubject()
+	}
+	if err != nil {
+		return nil, reason.Wrap(err, "event %.12s", id)
+	}
+	j := &Judgement{
+		Event: &Event{Proposal: e.Proposal, Base: e.Base},
+		id:    id, trial: t, Example: t.example,
+	}
+	for _, f := range t.files {
+		j.Files = append(j.Files, FileJudgement{
+			Repository: f.repository, Role: f.role,
+			OldVersion: f.oldVersion, NewVersion: f.version,
+			OldExpires: f.oldExpires, Expires: f.expires,
+			Digest: f.digest, Signers: f.signers,
+		})
+	}
+	j.tally = newSignatures(j)
+	for _, out := range j.Add(e.Signatures, e.Approvals) {
+		if out.Err != nil {
+			j.Refused = append(j.Refused, out)
+		}
+	}
+	return j, nil
 }
 
-// Publishable returns nil when every file has its quorum, else quorum-open, naming who still can sign.
-func (j *Judgement) Publishable() error { panic("event: being written") }
+// ID returns the id of the judged event.
+func (j *Judgement) ID() string { return j.id }
 
-// PublishedFile returns file i as it is published: with all signatures that count.
-func (j *Judgement) PublishedFile(i int) ([]byte, error) { panic("event: being written") }
+// trial is one judgement in the making.
+type trial struct {
+	event   *Event
+	state   *State
+	opts    Options
+	files   []*proposed
+	example bool
+	// release is what a release adds; nil for other kinds.
+	release *change
+}
+
+// run carries out the rules in the order in which a person would want to hear of them: is it about
+// what is in force, is it well made, does it keep the rules between files, who must sign it.
+func (t *trial) run() error {
+	p := &t.event.Proposal
+	if p.Deployment != t.state.deployment {
+		return reason.Errorf(reason.ScopeMismatch, "of deployment %q, wanted %q", p.Deployment, t.state.deployment)
+	}
+	k, ok := kinds[p.Kind]
+	if !ok {
+		return reason.Errorf(reason.Malformed, "kind %q is not known", p.Kind)
+	}
+	if err := t.parse(); err != nil {
+		return err
+	}
+	for _, step := range []func() error{
+		func() error { return t.shape(k) },
+		t.remember, t.bases, t.versions, t.static, t.rootRules, t.people, t.delegated,
+		func() error { return k.content(t) },
+		t.blobs, t.whoSigns, t.sizes,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// subject returns what the event is about. It is known once the event was run.
+func (t *trial) subject() string { return kinds[t.event.Proposal.Kind].subject(t) }
+
+// checkSubject compares what the proposal says to people with what it is about.
+func (t *trial) checkSubject() error {
+	if got, want := t.event.Proposal.Subject, t.subject(); got != want {
+		return reason.Errorf(reason.Malformed, "says that it is about %q, it is about %q", got, want)
+	}
+	return nil
+}
 
 // Use is a version, and for a product a counter, that signatures use up (DESIGN 1.5).
 type Use struct {
@@ -103,6 +187,36 @@ type Use struct {
 	Counter int64
 }
 
-// Uses returns what the signatures that count use up. Root is not among them: its version is always
-// the next one.
-func (j *Judgement) Uses() []Use { panic("event: being written") }
+// Uses returns what the signatures that count use up, for the server's records. Roots are not among
+// them: their version is always the next one.
+func (j *Judgement) Uses() []Use {
+	var uses []Use
+	for i, f := range j.trial.files {
+		if f.role == metadata.Root || !j.tally.any(i) {
+			continue
+		}
+		u := Use{Repository: f.repository, Role: f.role, Version: f.version}
+		if f.kind == metadata.RoleProduct {
+			u.Counter = f.high.Counter
+		}
+		uses = append(uses, u)
+	}
+	return uses
+}
+
+// Add judges further signatures and approvals, and takes those that count. The outcomes have the
+// order of sigs, then approvals. A signature counts only with its person's approval, so both come in
+// one call.
+func (j *Judgement) Add(sigs []Signature, approvals []statement.Envelope) []Outcome {
+	outcomes := j.tally.add(sigs, approvals)
+	j.Event.Signatures, j.Event.Approvals = j.tally.taken()
+	j.Complete = true
+	for i := range j.Files {
+		for k := range j.Files[i].Signers {
+			s := &j.Files[i].Signers[k]
+			s.Tally = s.Delegation.Tally(j.Event.Proposal.Files[i].Signed, j.tally.of(i))
+		}
+		j.Complete = j.Complete && j.Files[i].Complete()
+	}
+	return outcomes
+}

@@ -1,73 +1,156 @@
 package event
 
 import (
+	"bytes"
+	"slices"
 	"time"
+
+	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/reason"
 )
 
 // Opening is what the opener of an event brings besides the plan or spec.
 type Opening struct {
 	// Now is the time from which expiry counts. Required.
 	Now time.Time
-	// Memory gives used versions and counters; may be nil.
+	// Memory gives used versions and counters; may be nil. The server knows more of them, and says so.
 	Memory Memory
+	// AllowExample lets keys of keys-example be planned; see Options.
+	AllowExample bool
 }
 
-// NewInit returns the event that founds the deployment of the plan.
-func NewInit(p *Plan, o Opening) (*Event, error) { panic("event: being written") }
+// draft is an event in the making.
+type draft struct {
+	e *Event
+	o Opening
+	s *State
+}
 
-// NewChange returns the event that leads from s to the plan: of kind Root if a root changes, else
-// Product. It holds every file that would no longer satisfy its delegation, and its base.
-func NewChange(p *Plan, s *State, o Opening) (*Event, error) { panic("event: being written") }
+// addRoot takes the signed part of a root; old may be nil.
+func (d *draft) addRoot(r metadata.Repository, signed metadata.RootRole, old *rootFile) error {
+	signed.Version, signed.Expires = 1, d.o.expires()
+	var base *BaseRef
+	if old != nil {
+		signed.Version = old.Signed.Version + 1
+		base = &BaseRef{old.Signed.Version, hexOf(old.Digest())}
+	}
+	canonical, err := metadata.Signed(signed)
+	if err != nil {
+		return err
+	}
+	d.e.Proposal.Files = append(d.e.Proposal.Files, ProposedFile{r, metadata.Root, base, canonical})
+	return nil
+}
 
-// NewRelease returns the event that adds the targets of spec as release version of product.
-func NewRelease(product, version string, spec *Spec, s *State, o Opening) (*Event, error) {
-	panic("event: being written")
+// addTargets takes the signed part of an image role; old may be nil.
+func (d *draft) addTargets(role string, signed metadata.TargetsRole, old *targetsFile) error {
+	var base *BaseRef
+	current := int64(0)
+	if old != nil {
+		current = old.Signed.Version
+		base = &BaseRef{current, hexOf(old.Digest())}
+	}
+	signed.Version, signed.Expires = d.o.next(metadata.Image, role, current), d.o.expires()
+	canonical, err := metadata.Signed(signed)
+	if err != nil {
+		return err
+	}
+	d.e.Proposal.Files = append(d.e.Proposal.Files, ProposedFile{metadata.Image, role, base, canonical})
+	return nil
+}
+
+// finish sorts the files, derives the subject, adds the base and judges the result: what cannot be
+// signed is not opened.
+func (d *draft) finish() (*Event, error) {
+	p := &d.e.Proposal
+	slices.SortFunc(p.Files, compareFiles)
+	slices.SortFunc(p.Blobs, func(a, b Blob) int { return bytes.Compare([]byte(a.Path), []byte(b.Path)) })
+	p.Blobs = slices.CompactFunc(p.Blobs, func(a, b Blob) bool { return a == b })
+	t := &trial{event: d.e, state: d.s, opts: Options{Now: d.o.Now, Memory: d.o.Memory, AllowExample: d.o.AllowExample}}
+	if err := t.run(); err != nil {
+		return nil, reason.Wrap(err, "%s of %s cannot be opened", p.Kind, p.Deployment)
+	}
+	p.Subject = t.subject()
+	base, err := BaseOf(d.e, d.s.files)
+	if err != nil {
+		return nil, err
+	}
+	d.e.Base = base
+	return d.e, nil
+}
+
+// NewInit returns the event that founds the deployment of the plan: both roots, image targets, and
+// version 1 of every product and stop role.
+func NewInit(p *Plan, o Opening) (*Event, error) {
+	s, err := StateOf(nil, p.Deployment)
+	if err != nil {
+		return nil, err
+	}
+	d := newDraft(Init, s, o)
+	for _, r := range []metadata.Repository{metadata.Director, metadata.Image} {
+		root, err := p.root(r)
+		if err != nil {
+			return nil, err
+		}
+		if err := d.addRoot(r, root, nil); err != nil {
+			return nil, err
+		}
+	}
+	targets, err := p.targets()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.addTargets(metadata.Targets, targets, nil); err != nil {
+		return nil, err
+	}
+	for _, product := range sortedClasses(p.Products) {
+		if err := d.newProduct(p, product); err != nil {
+			return nil, err
+		}
+	}
+	return d.finish()
+}
+
+func newDraft(kind string, s *State, o Opening) *draft {
+	return &draft{e: &Event{Proposal: Proposal{Deployment: s.deployment, Kind: kind}}, o: o, s: s}
+}
+
+// newProduct adds version 1 of a product and of its stop role.
+func (d *draft) newProduct(p *Plan, product string) error {
+	file, err := p.product(product)
+	if err != nil {
+		return err
+	}
+	if err := d.addTargets(product, file, nil); err != nil {
+		return err
+	}
+	return d.addTargets(metadata.StopRole(product), p.stop(product), nil)
 }
 
 // Successor returns the event that follows a cancelled one of which somebody signed a file: the old
-// content under versions above all used ones (DESIGN 1.5). It is nil when nothing is used up: no
-// signatures, or only roots and new roles.
-func Successor(e *Event, s *State, o Opening) (*Event, error) { panic("event: being written") }
-
-// Plan is a plan.yaml: who may sign what in a deployment.
-type Plan struct{}
-
-// ParsePlan reads a plan strictly. name is the plan's file name for errors, which give the line; read
-// returns the public key files that it names. Reason: plan.
-func ParsePlan(name string, data []byte, read func(file string) ([]byte, error)) (*Plan, error) {
-	panic("event: being written")
+// content under versions above all used ones, of kind refresh (DESIGN 1.5). Until it is published, a
+// thief of the server could publish the cancelled one, once its quorum is complete. It is nil when
+// nothing is used up: no signatures, or only roots and roles that do not exist yet.
+func Successor(e *Event, s *State, o Opening) (*Event, error) {
+	d := newDraft(Refresh, s, o)
+	for i, f := range e.Proposal.Files {
+		signed := slices.ContainsFunc(e.Signatures, func(sig Signature) bool { return sig.File == i })
+		if !signed || f.Role == metadata.Root {
+			continue
+		}
+		old, err := s.role(f.Role)
+		if err != nil {
+			return nil, err
+		}
+		if old == nil {
+			continue
+		}
+		if err := d.addTargets(f.Role, old.Signed, old); err != nil {
+			return nil, err
+		}
+	}
+	if len(d.e.Proposal.Files) == 0 {
+		return nil, nil
+	}
+	return d.finish()
 }
-
-// LoadPlan reads a plan and the public key files beside it.
-func LoadPlan(path string) (*Plan, error) { panic("event: being written") }
-
-// PlanOf returns the plan that the signed files of s carry out.
-func PlanOf(s *State) (*Plan, error) { panic("event: being written") }
-
-// YAML returns the plan as a file, with keys inline; ParsePlan reads it again.
-func (p *Plan) YAML() ([]byte, error) { panic("event: being written") }
-
-// Spec is a release.yaml: the targets of one release.
-type Spec struct{}
-
-// ParseSpec reads a spec strictly. name is the spec's file name for errors, which give the line;
-// files are sought beside it. Reason: spec.
-func ParseSpec(name string, data []byte) (*Spec, error) { panic("event: being written") }
-
-// LoadSpec reads a spec.
-func LoadSpec(path string) (*Spec, error) { panic("event: being written") }
-
-// Artifact is a file at hand for a blob of an event.
-type Artifact struct {
-	Blob Blob
-	// File is its path on this machine.
-	File string
-	// SHA256 and Length are those of the file.
-	SHA256 string
-	Length int64
-	// Same says that it is what the event names.
-	Same bool
-}
-
-// Artifacts are the files of a spec by blob, for the upload.
-func (s *Spec) Artifacts(e *Event) []Artifact { panic("event: being written") }

@@ -1,18 +1,25 @@
 // Package key makes, protects and loads the keys with which people sign.
 //
-// A person has one or two files: ID.key, the encrypted private keys, which never leaves the machine
-// or stick, and ID.pub, which goes into the plan. One file may hold a second key for the director
-// root, since the two roots share no key (DESIGN 1.4). Start with Generate and Load. The encrypted
-// form is the one that cosign reads: scrypt and secretbox around PKCS#8. It does not protect against
-// a machine that is not the person's own while the passphrase is typed.
+// A person has two files: ID.key, the encrypted private keys, which never leaves the machine or
+// stick, and ID.pub, which goes into the plan. One ID.key may hold a second key for the director root,
+// since the two roots share no key (DESIGN 1.4). Start with Generate and Load.
+//
+// Each key is a PEM block in the form that cosign reads: PKCS#8 in nacl/secretbox under a key that
+// scrypt makes of the passphrase. That protects a stolen file as well as the passphrase does, and does
+// not help on a machine that is not the person's own while the passphrase is typed.
 package key
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
 
 	"github.com/sigstore/sigstore/pkg/signature"
 
 	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/reason"
 )
 
 // Type is the kind of a key.
@@ -24,46 +31,58 @@ const (
 	P256    Type = "p256"
 )
 
-// Private is a person's keys, decrypted. Its Public half is that of the keys.
+// Private is a person's keys, decrypted. Public is their public half.
 type Private struct {
 	Public Public
 	keys   map[metadata.Repository]crypto.Signer
 }
 
 // Generate makes the keys of a person: one for the image repository and, if director is set, one for
-// the director root. about gives Person, Name and Class.
-func Generate(t Type, about Public, director bool) (*Private, error) { panic("key: being written") }
+// the director root. Of about, Person, Name and Class count.
+func Generate(t Type, about Public, director bool) (*Private, error) {
+	p := &Private{Public: Public{Person: about.Person, Name: about.Name, Class: about.Class}, keys: map[metadata.Repository]crypto.Signer{}}
+	var err error
+	if p.Public.Image, err = p.generate(t, metadata.Image); err != nil {
+		return nil, err
+	}
+	if director {
+		if p.Public.Director, err = p.generate(t, metadata.Director); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.Public.check(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
 
-// Signers returns the signers by repository, for event.Sign.
+func (p *Private) generate(t Type, r metadata.Repository) (*metadata.Key, error) {
+	var s crypto.Signer
+	var err error
+	switch t {
+	case Ed25519:
+		_, s, err = ed25519.GenerateKey(rand.Reader)
+	case P256:
+		s, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	default:
+		return nil, reason.Errorf(reason.UsageError, "key type %q, wanted %s or %s", t, Ed25519, P256)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.keys[r] = s
+	return metadata.NewKey(s.Public())
+}
+
+// Signers returns the signers by repository, as event.Sign takes them.
 func (p *Private) Signers() (map[metadata.Repository]signature.Signer, error) {
-	panic("key: being written")
+	signers := map[metadata.Repository]signature.Signer{}
+	for r, k := range p.keys {
+		s, err := signature.LoadSigner(k, crypto.SHA256)
+		if err != nil {
+			return nil, reason.Errorf(reason.KeyMalformed, "%s key of %s: %v", r, p.Public.Person, err)
+		}
+		signers[r] = s
+	}
+	return signers, nil
 }
-
-// Public is the content of an ID.pub file.
-type Public struct {
-	Person, Name, Class string
-	// Image is required, Director nil when there is no key for the director root.
-	Image, Director *metadata.Key
-}
-
-// ParsePublic reads an ID.pub file strictly.
-func ParsePublic(data []byte) (*Public, error) { panic("key: being written") }
-
-// Bytes returns the file: one line of compact JSON.
-func (p *Public) Bytes() ([]byte, error) { panic("key: being written") }
-
-// Passphrase asks for the passphrase of a key file; it is told whose keys they are.
-type Passphrase func(Public) ([]byte, error)
-
-// Load reads and decrypts a key file. Reasons: secret-exposed (others may read it),
-// wrong-passphrase, malformed.
-func Load(path string, ask Passphrase) (*Private, error) { panic("key: being written") }
-
-// LoadPublic reads the public half of a key file without its passphrase.
-func LoadPublic(path string) (*Public, error) { panic("key: being written") }
-
-// Save encrypts the keys into a new file of mode 0600, durable on return. Reason: exists.
-func (p *Private) Save(path string, passphrase []byte) error { panic("key: being written") }
-
-// NewPassphrase returns a passphrase of 128 bits for a person who gave an empty one; it is shown once.
-func NewPassphrase() (string, error) { panic("key: being written") }

@@ -1,0 +1,257 @@
+package key
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base32"
+	"encoding/pem"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
+
+	"github.com/countersign-ota/countersign/internal/durable"
+	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/reason"
+)
+
+// An ID.key file is one or two PEM blocks, image first:
+//
+//	-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----
+//	Public: {"person":"rivera",…}                    the ID.pub file, first block only
+//	Repository: image
+//
+//	base64 of {"kdf":{"name":"scrypt",…},"cipher":{"name":"nacl/secretbox",…},"ciphertext":…}
+//	-----END ENCRYPTED SIGSTORE PRIVATE KEY-----
+//
+// Public is there so that key ids can be shown without a passphrase. It is compared with the private
+// keys when they are decrypted.
+const (
+	blockType        = "ENCRYPTED SIGSTORE PRIVATE KEY"
+	repositoryHeader = "Repository"
+	publicHeader     = "Public"
+	// maxFile bounds an ID.key file in bytes.
+	maxFile = 64 << 10
+)
+
+// Passphrase asks for the passphrase of a key file; it is told whose keys they are.
+type Passphrase func(Public) ([]byte, error)
+
+// Load reads and decrypts a key file. Reasons: secret-exposed (others may read it), wrong-passphrase,
+// malformed, not-found.
+func Load(path string, ask Passphrase) (*Private, error) {
+	data, err := readSecret(path)
+	if err != nil {
+		return nil, err
+	}
+	blocks, public, err := split(data)
+	if err != nil {
+		return nil, reason.Wrap(err, "%s", path)
+	}
+	passphrase, err := ask(*public)
+	if err != nil {
+		return nil, err
+	}
+	p, err := decrypt(blocks, public, passphrase)
+	if err != nil {
+		return nil, reason.Wrap(err, "%s", path)
+	}
+	return p, nil
+}
+
+// LoadPublic reads the public half of a key file without its passphrase. It is as trustworthy as the
+// file: Load compares it with the private keys.
+func LoadPublic(path string) (*Public, error) {
+	data, err := readSecret(path)
+	if err != nil {
+		return nil, err
+	}
+	_, public, err := split(data)
+	if err != nil {
+		return nil, reason.Wrap(err, "%s", path)
+	}
+	return public, nil
+}
+
+// readSecret reads a file that only its owner may read.
+func readSecret(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, reason.Errorf(reason.NotFound, "no key file %q", path).WithHint("countersign key new --person ID")
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return nil, reason.Errorf(reason.SecretExposed, "%s can be read by others, mode %04o", path, mode).
+			WithHint("chmod 600 %s; if others use this machine, replace the key: countersign change", path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFile {
+		return nil, reason.Errorf(reason.Malformed, "%s has more than %d bytes", path, maxFile)
+	}
+	return data, nil
+}
+
+// split reads the blocks of a key file, still encrypted.
+func split(data []byte) (map[metadata.Repository][]byte, *Public, error) {
+	blocks := map[metadata.Repository][]byte{}
+	var public *Public
+	for len(bytes.TrimSpace(data)) > 0 {
+		block, rest := pem.Decode(data)
+		if block == nil {
+			return nil, nil, reason.Errorf(reason.Malformed, "not a PEM file of keys")
+		}
+		data = rest
+		r := metadata.Repository(block.Headers[repositoryHeader])
+		switch {
+		case block.Type != blockType:
+			return nil, nil, reason.Errorf(reason.Malformed, "PEM block %q, wanted %q", block.Type, blockType)
+		case r != metadata.Image && r != metadata.Director:
+			return nil, nil, reason.Errorf(reason.Malformed, "PEM block for repository %q, wanted image or director", r)
+		case blocks[r] != nil:
+			return nil, nil, reason.Errorf(reason.Malformed, "two keys for the %s repository", r)
+		}
+		if text, ok := block.Headers[publicHeader]; ok && public == nil {
+			var err error
+			if public, err = ParsePublic([]byte(text)); err != nil {
+				return nil, nil, reason.Wrap(err, "header %s", publicHeader)
+			}
+		}
+		blocks[r] = block.Bytes
+	}
+	switch {
+	case blocks[metadata.Image] == nil:
+		return nil, nil, reason.Errorf(reason.Malformed, "no key for the image repository")
+	case public == nil:
+		return nil, nil, reason.Errorf(reason.Malformed, "no header %s", publicHeader)
+	case (public.Director == nil) != (blocks[metadata.Director] == nil):
+		return nil, nil, reason.Errorf(reason.Malformed, "header %s does not name the keys of the file", publicHeader)
+	}
+	return blocks, public, nil
+}
+
+func decrypt(blocks map[metadata.Repository][]byte, public *Public, passphrase []byte) (*Private, error) {
+	p := &Private{Public: *public, keys: map[metadata.Repository]crypto.Signer{}}
+	keys := public.Keys()
+	for _, r := range []metadata.Repository{metadata.Image, metadata.Director} {
+		want := keys[r]
+		if want == nil {
+			continue
+		}
+		der, err := encrypted.Decrypt(blocks[r], passphrase)
+		if err != nil {
+			if strings.Contains(err.Error(), "decryption failed") {
+				return nil, reason.Errorf(reason.WrongPassphrase, "the passphrase does not open the %s key of %s", r, public.Person)
+			}
+			return nil, reason.Errorf(reason.Malformed, "%s key: %v", r, err)
+		}
+		parsed, err := x509.ParsePKCS8PrivateKey(der)
+		if err != nil {
+			return nil, reason.Errorf(reason.Malformed, "%s key: %v", r, err)
+		}
+		s, ok := parsed.(crypto.Signer)
+		if !ok {
+			return nil, reason.Errorf(reason.KeyMalformed, "%s key is a %T", r, parsed)
+		}
+		got, err := metadata.NewKey(s.Public())
+		if err != nil {
+			return nil, reason.Wrap(err, "%s key", r)
+		}
+		if !sameKey(got, want) {
+			return nil, reason.Errorf(reason.Malformed, "%s key is another one than the file's header %s names", r, publicHeader)
+		}
+		p.keys[r] = s
+	}
+	return p, nil
+}
+
+func sameKey(a, b *metadata.Key) bool {
+	ida, errA := metadata.KeyID(a)
+	idb, errB := metadata.KeyID(b)
+	return errA == nil && errB == nil && ida == idb
+}
+
+// Encrypt returns the content of a key file. Reason: wrong-passphrase (it is empty).
+func (p *Private) Encrypt(passphrase []byte) ([]byte, error) {
+	if len(passphrase) == 0 {
+		return nil, reason.Errorf(reason.WrongPassphrase, "a key needs a passphrase, this one is empty")
+	}
+	public, err := p.Public.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	for _, r := range []metadata.Repository{metadata.Image, metadata.Director} {
+		k := p.keys[r]
+		if k == nil {
+			continue
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(k)
+		if err != nil {
+			return nil, err
+		}
+		box, err := encrypted.Encrypt(der, passphrase)
+		if err != nil {
+			return nil, err
+		}
+		headers := map[string]string{repositoryHeader: string(r)}
+		if r == metadata.Image {
+			headers[publicHeader] = strings.TrimSpace(string(public))
+		}
+		if err := pem.Encode(&out, &pem.Block{Type: blockType, Headers: headers, Bytes: box}); err != nil {
+			return nil, err
+		}
+	}
+	return out.Bytes(), nil
+}
+
+// Save encrypts the keys into a new file of mode 0600, durable on return. A file that is there is
+// never overwritten: exists.
+func (p *Private) Save(path string, passphrase []byte) error {
+	data, err := p.Encrypt(passphrase)
+	if err != nil {
+		return err
+	}
+	err = durable.CreateNew(path, data, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return reason.Errorf(reason.Exists, "%s exists; a key is never overwritten", path)
+	case durable.IsFull(err):
+		return reason.Errorf(reason.DiskFull, "%v", err)
+	}
+	return err
+}
+
+// passphraseBytes makes 130 bits in base32, more than a key's own strength needs with scrypt on top.
+const passphraseBytes = 17
+
+// NewPassphrase returns a passphrase for a person who gave an empty one; it is shown once. It has 26
+// letters and digits in groups that can be read aloud.
+func NewPassphrase() (string, error) {
+	raw := make([]byte, passphraseBytes)
+	if _, err := rand.Read(raw); err != nil {
+		return "", err
+	}
+	text := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw))[:26]
+	var groups []string
+	for len(text) > 0 {
+		n := min(5, len(text))
+		groups = append(groups, text[:n])
+		text = text[n:]
+	}
+	return strings.Join(groups, "-"), nil
+}
