@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/countersign-ota/countersign/cmd/internal/cli"
+	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/reason"
+	"github.com/countersign-ota/countersign/signer/event"
+	"github.com/countersign-ota/countersign/signer/key"
+)
+
+// ownKey is a key file with its public half; it is not unlocked.
+type ownKey struct {
+	path   string
+	public *key.Public
+}
+
+// keys returns the public keys by repository.
+func (k ownKey) keys() map[metadata.Repository]*metadata.Key {
+	keys := map[metadata.Repository]*metadata.Key{metadata.Image: k.public.Image}
+	if k.public.Director != nil {
+		keys[metadata.Director] = k.public.Director
+	}
+	return keys
+}
+
+// ownKeys returns the keys of this machine, by name.
+func (t *tool) ownKeys() ([]ownKey, error) {
+	h, err := t.home()
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(h.Paths.Keys)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var keys []ownKey
+	for _, e := range entries {
+		if e.IsDir() || !strings.HasSuffix(e.Name(), ".key") {
+			continue
+		}
+		k, err := openKey(filepath.Join(h.Paths.Keys, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+func openKey(path string) (ownKey, error) {
+	public, err := key.LoadPublic(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ownKey{}, cli.Usagef("there is no key %s", cli.Quote(path)).WithHint("countersign key show")
+	}
+	return ownKey{path, public}, err
+}
+
+func people(keys []ownKey) []string {
+	var ids []string
+	for _, k := range keys {
+		ids = append(ids, k.public.Person)
+	}
+	return ids
+}
+
+// signingKey returns the key that signs an event: that of --key, else that of the deployment's
+// settings, else the only one here that may.
+func (t *tool) signingKey(j *judged) (ownKey, *event.Signing, error) {
+	ref := t.key
+	if ref == "" {
+		ref = j.settings.Key
+	}
+	if ref != "" {
+		path, err := t.findKey(ref)
+		if err != nil {
+			return ownKey{}, nil, err
+		}
+		k, err := openKey(path)
+		if err != nil {
+			return ownKey{}, nil, err
+		}
+		s, err := j.MaySign(k.keys(), j.view.history)
+		return k, s, err
+	}
+	own, err := t.ownKeys()
+	if err != nil {
+		return ownKey{}, nil, err
+	}
+	return t.onlyKey(j, own)
+}
+
+// onlyKey returns the only one of the keys that may sign the event.
+func (t *tool) onlyKey(j *judged, own []ownKey) (ownKey, *event.Signing, error) {
+	var can []ownKey
+	var signing *event.Signing
+	var refused error
+	for _, k := range own {
+		s, err := j.MaySign(k.keys(), j.view.history)
+		switch {
+		case err == nil:
+			can, signing = append(can, k), s
+		case refused == nil || !reason.Is(err, reason.KeyNotInRole):
+			refused = err
+		}
+	}
+	switch {
+	case len(can) == 1:
+		return can[0], signing, nil
+	case len(can) > 1:
+		ids := people(can)
+		slices.Sort(ids)
+		return ownKey{}, nil, cli.Usagef("several keys here may sign: %s", strings.Join(ids, ", ")).WithHint("add --key %s", ids[0])
+	case refused != nil:
+		return ownKey{}, nil, refused
+	}
+	return ownKey{}, nil, cli.Usagef("there is no key on this machine").WithHint("countersign key new --person ID")
+}
+
+// unlock asks for the passphrase and opens the key. who names person and keys.
+func (t *tool) unlock(ctx context.Context, k ownKey, ids []string) (*key.Private, error) {
+	who := k.public.Person + ", " + keyList(ids)
+	return key.Load(k.path, func(key.Public) ([]byte, error) { return t.Ask.Passphrase(ctx, who) })
+}
+
+// keyList names keys: "key 3abd72ec6352", "keys 3abd72ec6352 and 90be44106c1e".
+func keyList(ids []string) string {
+	if len(ids) == 1 {
+		return "key " + short(ids[0])
+	}
+	return "keys " + short(ids[0]) + " and " + short(ids[1])
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign-ota/countersign/cmd/countersign/internal/home"
+	"github.com/countersign-ota/countersign/cmd/internal/cli"
+	"github.com/countersign-ota/countersign/proto/enroll"
+	"github.com/countersign-ota/countersign/proto/reason"
+	"github.com/countersign-ota/countersign/signer/remote"
+)
+
+// loggedIn is the document of `login`.
+type loggedIn struct {
+	Deployment string   `json:"deployment"`
+	Operator   string   `json:"operator"`
+	Roles      []string `json:"roles"`
+	Server     string   `json:"server"`
+	HTTPS      string   `json:"https"`
+	Expires    string   `json:"certificate_expires"`
+	// Root is the version and fingerprint of the pinned image root; absent before there is one.
+	RootVersion int64  `json:"root_version,omitempty"`
+	Root        string `json:"root,omitempty"`
+}
+
+func (t *tool) loginCommand() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "login [--token-file FILE]",
+		Short: "Prove a token to its server and add the deployment here; without a token, say who is logged in.",
+		Long: `The token file comes from the server's operator invite, or from countersignd init for the first person. It names the
+server, its identity CA and the fingerprint of image root 1, so nothing is trusted on first use. The connection key is
+made here. Delete the token file afterwards.`,
+		Example: "  countersign login --token-file rivera.token",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file == "" {
+				return t.loginAgain(cmd.Context())
+			}
+			return t.login(cmd.Context(), file)
+		},
+	}
+	c.Flags().StringVar(&file, "token-file", "", "the token `FILE`")
+	c.Flags().StringArrayVar(&t.expect, "expect", nil, "the `FINGERPRINT` of the root that is to be pinned, for scripts")
+	return c
+}
+
+// login uses a token.
+func (t *tool) login(ctx context.Context, file string) error {
+	data, err := readFile(file, enroll.MaxTokenFile)
+	if err != nil {
+		return err
+	}
+	token, err := enroll.ParseTokenFile(data)
+	if err != nil {
+		return reason.Wrap(err, "%s", cli.Quote(file))
+	}
+	d, err := t.choose(token.Deployment)
+	if err != nil {
+		return err
+	}
+	key, err := d.place.LoginKey(token.ID)
+	if err != nil {
+		return err
+	}
+	id, roles, err := remote.Login(ctx, remote.Config{Address: token.Server, Agent: agent()}, token, key)
+	if err != nil {
+		return err
+	}
+	if err := t.keepLogin(d, token, id); err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := t.connect(ctx, d); err != nil {
+		return err
+	}
+	if err := t.pinFromToken(d, token); err != nil {
+		return err
+	}
+	return t.report(ctx, d, roles)
+}
+
+// keepLogin writes what a login gave; the key of the token goes last, since it repeats the login.
+func (t *tool) keepLogin(d *deployment, token *enroll.TokenFile, id *remote.Identity) error {
+	if err := d.place.KeepCA(token.CA); err != nil {
+		return err
+	}
+	if err := d.place.KeepIdentity(id); err != nil {
+		return err
+	}
+	h, err := t.home()
+	if err != nil {
+		return err
+	}
+	d.settings = home.Settings{Server: token.Server, HTTPS: token.HTTPS, Operator: token.Subject, Key: d.settings.Key}
+	if own := filepath.Join(h.Paths.Keys, token.Subject+".key"); d.settings.Key == "" {
+		if _, err := os.Stat(own); err == nil {
+			d.settings.Key = own
+		}
+	}
+	if err := h.Configure(d.id, d.settings); err != nil {
+		return err
+	}
+	return d.place.DropLoginKey(token.ID)
+}
+
+// loginAgain says who is logged in and renews the connection key.
+func (t *tool) loginAgain(ctx context.Context) error {
+	d, err := t.connected(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	who, err := d.client.WhoAmI(ctx)
+	if err != nil {
+		return err
+	}
+	return t.report(ctx, d, who.GetRoles())
+}
+
+// report verifies and pins what the server has published, and says who is logged in where.
+func (t *tool) report(ctx context.Context, d *deployment, roles []string) error {
+	v, err := t.view(ctx, d, everything)
+	if err != nil {
+		return err
+	}
+	id, err := d.place.Identity()
+	if err != nil {
+		return err
+	}
+	doc := loggedIn{
+		Deployment: d.id, Operator: d.settings.Operator, Roles: roles, Server: d.settings.Server, HTTPS: d.settings.HTTPS,
+		Expires: rfc3339(id.Expires()),
+	}
+	root := "no root yet"
+	if pin := v.pin(); pin.Version > 0 {
+		doc.RootVersion, doc.Root = pin.Version, digest(pin.Digest)
+		root = "image root " + cli.Grouped(pin.Version) + " " + doc.Root
+	}
+	return t.Out.Result(doc, func() {
+		t.Out.Line("logged in to %s at %s as %s, roles %s; %s", d.id, cli.Safe(d.settings.Server), d.settings.Operator,
+			cli.Safe(strings.Join(roles, ", ")), root)
+	})
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign-ota/countersign/cmd/countersign/internal/show"
+	"github.com/countersign-ota/countersign/cmd/internal/cli"
+	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
+	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/reason"
+	"github.com/countersign-ota/countersign/signer/event"
+)
+
+// published is the document of `publish`.
+type publishedDoc struct {
+	Event      string          `json:"event"`
+	Deployment string          `json:"deployment"`
+	Subject    string          `json:"subject"`
+	Roles      []publishedRole `json:"roles"`
+	People     []string        `json:"people"`
+}
+
+type publishedRole struct {
+	Repository string `json:"repository"`
+	Role       string `json:"role"`
+	Version    int64  `json:"version"`
+}
+
+func (t *tool) publishCommand() *cobra.Command {
+	var artifact string
+	var dry bool
+	c := &cobra.Command{
+		Use:   "publish EVENT… [--artifact PATH --dry-run]",
+		Short: "Make an event whose quorum is complete public, whole or not at all.",
+		Long: `Event files are merged and given to the server first. Firmware that the server does not hold yet is sent from --artifact.
+While people are missing, the exit code is 6.`,
+		Example: "  countersign publish acme.event okafor.event",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return t.publish(cmd.Context(), args, artifact, dry)
+		},
+	}
+	c.Flags().StringVar(&artifact, "artifact", "", "the firmware, a file or a folder: `PATH`")
+	c.Flags().BoolVar(&dry, "dry-run", false, "check everything and change nothing")
+	c.Flags().StringArrayVar(&t.expect, "expect", nil, "the `FINGERPRINT` of the root that is to be pinned, for scripts")
+	return c
+}
+
+func (t *tool) publish(ctx context.Context, args []string, artifact string, dry bool) error {
+	s, err := t.events(ctx, args)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	j, err := t.judgeToPublish(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := j.Publishable(); err != nil {
+		return err
+	}
+	var artifacts []event.Artifact
+	if artifact != "" {
+		if artifacts, err = j.CompareArtifact(artifact); err != nil {
+			return undone(err, "nothing was published")
+		}
+	}
+	if err := t.connect(ctx, s.deployment); err != nil {
+		return err
+	}
+	if dry {
+		return t.Out.Result(publishedDoc{Event: j.ID(), Deployment: s.id, Subject: j.Event.Proposal.Subject, Roles: []publishedRole{}, People: show.SignedBy(j.Judgement)}, func() {
+			t.Out.Line("%s may be published; nothing was", short(j.ID()))
+		})
+	}
+	if len(s.files) > 0 {
+		if _, err := t.give(ctx, s, j.Event); err != nil {
+			return err
+		}
+	}
+	for _, a := range artifacts {
+		if err := t.upload(ctx, s.deployment, a); err != nil {
+			return undone(err, "nothing was published")
+		}
+	}
+	roles, err := s.client.Publish(ctx, j.ID())
+	if err != nil {
+		return err
+	}
+	doc := publishedDoc{Event: j.ID(), Deployment: s.id, Subject: j.Event.Proposal.Subject, People: show.SignedBy(j.Judgement)}
+	for _, r := range roles {
+		doc.Roles = append(doc.Roles, publishedRole{r.GetRepository(), r.GetRole(), r.GetVersion()})
+	}
+	return t.Out.Result(doc, func() {
+		signed := ""
+		if j.Event.Proposal.Kind != event.Release {
+			signed = fmt.Sprintf("; %d people signed", len(doc.People))
+		}
+		t.Out.Line("published %s: %s%s", j.Event.Proposal.Subject, publishedText(roles), signed)
+	})
+}
+
+// judgeToPublish judges an event. One that the server published already needs no judgement: done
+// twice, it answers the same.
+func (t *tool) judgeToPublish(ctx context.Context, s *subject) (*judged, error) {
+	if s.remote() && s.summary.GetState() != pb.EventState_EVENT_STATE_PUBLISHED {
+		if err := open(s.summary); err != nil {
+			return nil, err
+		}
+	}
+	return t.judge(ctx, s, s.event.Proposal.Kind != event.Init)
+}
+
+// give hands a file event to the server: it is opened there, or its signatures are added to the one
+// that is open.
+func (t *tool) give(ctx context.Context, s *subject, e *event.Event) ([]*pb.SignatureOutcome, error) {
+	if s.remote() {
+		return s.client.AddSignatures(ctx, e.ID(), e.Signatures, e.Approvals)
+	}
+	_, summary, err := s.client.Event(ctx, e.ID())
+	switch {
+	case reason.Is(err, reason.NotFound):
+		return s.client.OpenEvent(ctx, e)
+	case err != nil:
+		return nil, err
+	case summary.GetState() == pb.EventState_EVENT_STATE_PUBLISHED:
+		return nil, nil
+	}
+	if err := open(summary); err != nil {
+		return nil, err
+	}
+	return s.client.AddSignatures(ctx, e.ID(), e.Signatures, e.Approvals)
+}
+
+// open refuses an event that takes no more signatures.
+func open(s *pb.EventSummary) error {
+	id := short(s.GetId())
+	switch s.GetState() {
+	case pb.EventState_EVENT_STATE_PUBLISHED:
+		return reason.Errorf(reason.EventPublished, "event %s is published and takes no more signatures", id)
+	case pb.EventState_EVENT_STATE_CANCELLED:
+		return reason.Errorf(reason.EventCancelled, "event %s was cancelled", id)
+	case pb.EventState_EVENT_STATE_STALE:
+		return reason.Errorf(reason.EventStale, "event %s is stale: %s was published first; its signatures are kept but void", id, short(s.GetStaleBy())).
+			WithHint("%s", again(s))
+	}
+	return nil
+}
+
+// again is the command that opens a stale event anew.
+func again(s *pb.EventSummary) string {
+	if s.GetKind() == event.Release {
+		return "countersign release " + cli.Safe(s.GetSubject()) + " --spec release.yaml"
+	}
+	return "countersign change PLAN"
+}
+
+// publishedText names roles and versions: image root before director root, snapshot and timestamp
+// last.
+func publishedText(roles []*pb.PublishedRole) string {
+	rank := func(r *pb.PublishedRole) int {
+		switch {
+		case r.GetRole() == metadata.Root && r.GetRepository() == string(metadata.Image):
+			return 0
+		case r.GetRole() == metadata.Root:
+			return 1
+		case r.GetRole() == metadata.Snapshot:
+			return 3
+		case r.GetRole() == metadata.Timestamp:
+			return 4
+		}
+		return 2
+	}
+	sorted := slices.Clone(roles)
+	slices.SortStableFunc(sorted, func(a, b *pb.PublishedRole) int { return rank(a) - rank(b) })
+	var words []string
+	for _, r := range sorted {
+		words = append(words, fmt.Sprintf("%s %d", roleName(metadata.Repository(cli.Safe(r.GetRepository())), cli.Safe(r.GetRole())), r.GetVersion()))
+	}
+	return strings.Join(words, ", ")
+}

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign-ota/countersign/cmd/countersign/internal/show"
+	"github.com/countersign-ota/countersign/cmd/internal/cli"
+	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
+	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/reason"
+	"github.com/countersign-ota/countersign/signer/event"
+)
+
+// soon is how long before its end a role is listed (DESIGN 1.5: the first warning).
+const soon = 60 * 24 * time.Hour
+
+// statusDoc is the document of `status`.
+type statusDoc struct {
+	Deployment string       `json:"deployment"`
+	Server     string       `json:"server"`
+	Operator   string       `json:"operator"`
+	Roles      []string     `json:"roles"`
+	Classes    []string     `json:"classes"`
+	Expiries   []expiryLine `json:"expiries"`
+	Events     []waiting    `json:"events"`
+}
+
+type expiryLine struct {
+	Repository string         `json:"repository"`
+	Role       string         `json:"role"`
+	Version    int64          `json:"version"`
+	Expires    string         `json:"expires"`
+	Need       map[string]int `json:"need"`
+	// Event is an open event that signs the role anew.
+	Event string `json:"event,omitempty"`
+
+	at   time.Time
+	need string
+}
+
+type waiting struct {
+	eventLine
+	// ForYou says that one of your keys may sign and has not.
+	ForYou bool `json:"waits_for_you"`
+
+	judged *judged
+	by     string
+}
+
+func (t *tool) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "status",
+		Short:   "Say who you are, what waits for you, what expires when, and who must act.",
+		Example: "  countersign status",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return t.status(cmd.Context()) },
+	}
+}
+
+func (t *tool) status(ctx context.Context) error {
+	d, err := t.connected(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	who, err := d.client.WhoAmI(ctx)
+	if err != nil {
+		return err
+	}
+	doc := statusDoc{Deployment: d.id, Server: d.settings.Server, Operator: who.GetOperator(), Roles: who.GetRoles(), Classes: []string{}, Expiries: []expiryLine{}, Events: []waiting{}}
+	own, err := t.ownKeys()
+	if err != nil {
+		return err
+	}
+	if doc.Events, err = t.waitingEvents(ctx, d, own); err != nil {
+		return err
+	}
+	v, err := t.published(ctx, d, event.Pin{})
+	if err != nil {
+		return err
+	}
+	if doc.Expiries, err = v.expiries(doc.Events); err != nil {
+		return err
+	}
+	if v.state.Pinned(metadata.Image) {
+		if err := v.remember(); err != nil {
+			return err
+		}
+	}
+	if doc.Classes, err = v.classes(own); err != nil {
+		return err
+	}
+	return t.Out.Result(doc, func() { t.printStatus(d, &doc) })
+}
+
+// waitingEvents judges every open event, newest first.
+func (t *tool) waitingEvents(ctx context.Context, d *deployment, own []ownKey) ([]waiting, error) {
+	events, err := d.client.Events(ctx, false, 0)
+	if err != nil {
+		return nil, err
+	}
+	list := []waiting{}
+	for _, s := range events {
+		if s.GetState() != pb.EventState_EVENT_STATE_OPEN {
+			continue
+		}
+		j, err := t.judgeOpen(ctx, d, s)
+		if err != nil {
+			t.Out.Warn("event %s is not shown: %s [%s]", short(cli.Safe(s.GetId())), cli.Safe(err.Error()), reason.Of(err))
+			continue
+		}
+		w := waiting{eventLine: newEventLine(s), judged: j, by: s.GetOpenedBy()}
+		w.eventLine.judged(j)
+		for _, k := range own {
+			if _, err := j.MaySign(k.keys(), j.view.history); err == nil {
+				w.ForYou = true
+			}
+		}
+		list = append(list, w)
+	}
+	return list, nil
+}
+
+// expiries lists the roles that people sign, the first to end first.
+func (v *view) expiries(events []waiting) ([]expiryLine, error) {
+	lines := []expiryLine{}
+	if pin, err := v.state.Pin(metadata.Image); err != nil || pin.Version == 0 {
+		return lines, err
+	}
+	if err := v.readAll(); err != nil {
+		return nil, err
+	}
+	for _, r := range v.state.Seen() {
+		d, err := v.state.Delegation(r.Repository, r.Role)
+		if err != nil {
+			return nil, err
+		}
+		if d == nil || d.Quorum == nil {
+			continue
+		}
+		line := expiryLine{
+			Repository: string(r.Repository), Role: r.Role, Version: r.Version, Expires: rfc3339(r.Expires), Need: d.Quorum.Require,
+			at: r.Expires, need: show.Classes(d.Quorum.Require),
+		}
+		for _, w := range events {
+			if w.judged.Event.Proposal.Index(r.Repository, r.Role) >= 0 {
+				line.Event = w.ID
+			}
+		}
+		lines = append(lines, line)
+	}
+	slices.SortStableFunc(lines, func(a, b expiryLine) int { return a.at.Compare(b.at) })
+	return lines, nil
+}
+
+// classes returns in which classes the keys may sign roles in force, sorted.
+func (v *view) classes(own []ownKey) ([]string, error) {
+	roles, err := v.rolesOf(own)
+	if err != nil {
+		return nil, err
+	}
+	classes := []string{}
+	for _, r := range roles {
+		classes = append(classes, r.Class)
+	}
+	slices.Sort(classes)
+	return slices.Compact(classes), nil
+}
+
+func (t *tool) printStatus(d *deployment, doc *statusDoc) {
+	now := t.now()
+	who := cli.Safe(doc.Operator)
+	if len(doc.Classes) > 0 {
+		who += " (" + strings.Join(doc.Classes, ", ") + ")"
+	}
+	first := fmt.Sprintf("%s at %s, you are %s", doc.Deployment, cli.Safe(d.host()), who)
+	for i, e := range doc.Expiries {
+		switch {
+		case i == 0:
+			t.Out.Line("%s; next expiry %s", first, e.text(now))
+		case e.at.Sub(now) < soon:
+			t.Out.Line("expires        %s", e.text(now))
+		}
+	}
+	if len(doc.Expiries) == 0 {
+		t.Out.Line("%s; no root yet", first)
+	}
+	ids := make([]string, len(doc.Events))
+	for i, w := range doc.Events {
+		ids[i] = w.ID
+	}
+	for _, w := range doc.Events {
+		at, _ := time.Parse(time.RFC3339, w.OpenedAt)
+		what := fmt.Sprintf("%s  %s %s, from %s %s", short(w.ID), cli.Safe(w.Kind), cli.Safe(w.Subject), cli.Safe(w.by), ago(now, at))
+		id := prefix(w.ID, ids)
+		switch {
+		case w.ForYou:
+			t.Out.Line("waits for you  %s: countersign sign %s", what, id)
+		case *w.Complete:
+			t.Out.Line("complete       %s: countersign publish %s", what, id)
+		default:
+			t.Out.Line("waits          %s: %s; %s can", what, w.quorum, show.Or(w.Can))
+		}
+	}
+}
+
+// text is one expiry: "pump-9 in 41 d: engineering 1 + quality 1 must sign d7704e1a55c0".
+func (e *expiryLine) text(now time.Time) string {
+	name := roleName(metadata.Repository(e.Repository), e.Role)
+	when := "in " + span(e.at.Sub(now))
+	if e.at.Before(now) {
+		when = "was " + ago(now, e.at)
+	}
+	if e.Event == "" {
+		return fmt.Sprintf("%s %s: %s must sign it anew", name, when, e.need)
+	}
+	return fmt.Sprintf("%s %s: %s must sign %s", name, when, e.need, short(e.Event))
+}
+
+// prefix returns the shortest prefix of an id that no other id has, at least 4 digits.
+func prefix(id string, ids []string) string {
+	for n := minPrefix; n < len(id); n++ {
+		same := 0
+		for _, other := range ids {
+			if strings.HasPrefix(other, id[:n]) {
+				same++
+			}
+		}
+		if same <= 1 {
+			return id[:n]
+		}
+	}
+	return id
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+
+	"github.com/countersign-ota/countersign/cmd/internal/cli"
+	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
+	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/reason"
+	"github.com/countersign-ota/countersign/signer/event"
+)
+
+// subject is the event that a command is about: copies in files, one on the server, or both, merged.
+type subject struct {
+	*deployment
+	event *event.Event
+	// files are the paths of the copies, in the order of the arguments.
+	files []string
+	// summary is where the event stands by the server's words; nil for files alone.
+	summary *pb.EventSummary
+}
+
+// remote reports whether the event was named by an id.
+func (s *subject) remote() bool { return s.summary != nil }
+
+// name is how messages about the event call it: its first file, or its id.
+func (s *subject) name() string {
+	if s.remote() {
+		return short(s.event.ID())
+	}
+	return filepath.Base(s.files[0])
+}
+
+// argument is how the next command names the event.
+func (s *subject) argument() string {
+	if s.remote() {
+		return short(s.event.ID())
+	}
+	return cli.Safe(s.files[0])
+}
+
+// isFile reports whether an EVENT is a file.
+func isFile(arg string) bool {
+	return strings.HasSuffix(arg, ".event") || strings.ContainsRune(arg, '/')
+}
+
+// minPrefix is the least number of an id's digits that name an event.
+const minPrefix = 4
+
+// checkID refuses what is no prefix of an event's id.
+func checkID(arg string) error {
+	if len(arg) < minPrefix || len(arg) > 64 || strings.Trim(arg, "0123456789abcdef") != "" {
+		return cli.Usagef("%s is neither the id of an event, %d to 64 digits, nor a file, which ends in .event or holds a /", cli.Quote(arg), minPrefix)
+	}
+	return nil
+}
+
+// events returns the event that the arguments name. It connects to the server only for an id.
+func (t *tool) events(ctx context.Context, args []string) (*subject, error) {
+	s := &subject{}
+	var ids []string
+	var copies []*event.Event
+	for _, arg := range args {
+		if !isFile(arg) {
+			if err := checkID(arg); err != nil {
+				return nil, err
+			}
+			ids = append(ids, arg)
+			continue
+		}
+		e, err := readEvent(arg)
+		if err != nil {
+			return nil, err
+		}
+		copies, s.files = append(copies, e), append(s.files, arg)
+	}
+	if len(ids) > 1 {
+		return nil, cli.Usagef("%s and %s are two events; only files are merged", cli.Quote(ids[0]), cli.Quote(ids[1]))
+	}
+	named := ""
+	if len(copies) > 0 {
+		named = copies[0].Proposal.Deployment
+	}
+	var err error
+	if len(ids) == 0 {
+		s.deployment, err = t.choose(named)
+	} else if s.deployment, err = t.connected(ctx, named); err == nil {
+		var e *event.Event
+		if e, s.summary, err = s.client.Event(ctx, ids[0]); err == nil {
+			copies = append(copies, e)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s.event, err = event.Merge(copies...); err != nil {
+		return nil, err
+	}
+	if s.event.Proposal.Deployment != s.id {
+		return nil, reason.Errorf(reason.ScopeMismatch, "the server of %s gave an event of %q", s.id, s.event.Proposal.Deployment)
+	}
+	return s, nil
+}
+
+func readEvent(path string) (*event.Event, error) {
+	data, err := readFile(path, event.MaxSize)
+	if err != nil {
+		return nil, err
+	}
+	e, err := event.Parse(data)
+	if err != nil {
+		return nil, reason.Wrap(err, "%s", cli.Quote(path))
+	}
+	return e, nil
+}
+
+// judged is an event with its verified base and the judgement.
+type judged struct {
+	*subject
+	view *view
+	*event.Judgement
+}
+
+// judge verifies the base of an event against what this machine trusts and judges it. With asking, a
+// root that is not pinned yet is compared by the person, and what was verified is remembered; without
+// it nothing is asked and nothing is kept.
+func (t *tool) judge(ctx context.Context, s *subject, asking bool) (*judged, error) {
+	history, err := s.place.History()
+	if err != nil {
+		return nil, err
+	}
+	v := &view{deployment: s.deployment, history: history, source: newSource(ctx, nil, s.event.Base)}
+	if v.state, err = event.StateFromBase(s.event, history.Pins()); err != nil {
+		return nil, err
+	}
+	j, err := event.Judge(s.event, v.state, event.Options{Now: t.now(), Memory: history, AllowExample: true})
+	if err != nil {
+		return nil, err
+	}
+	for _, out := range j.Refused {
+		t.Out.Warn("not counted: %s [%s]", cli.Safe(out.Err.Error()), reason.Of(out.Err))
+	}
+	if j.Example {
+		t.Out.Warn("a key of keys-example is among the people's: everybody can sign with it, servers and devices refuse it")
+	}
+	if !asking {
+		return &judged{s, v, j}, nil
+	}
+	repositories := []metadata.Repository{metadata.Image}
+	if s.event.Proposal.Index(metadata.Director, metadata.Root) >= 0 {
+		repositories = append(repositories, metadata.Director)
+	}
+	if err := t.contact(ctx, v, repositories...); err != nil {
+		return nil, err
+	}
+	return &judged{s, v, j}, v.remember()
+}
+
+// resultFile is where the result of a change to a file event goes: the first file.
+func (s *subject) write(e *event.Event) error {
+	data, err := e.Bytes()
+	if err != nil {
+		return err
+	}
+	return diskFull(replace(s.files[0], data))
+}
