@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/countersign-ota/countersign/internal/durable"
 	"github.com/countersign-ota/countersign/proto/reason"
@@ -229,10 +228,7 @@ func (f *File) Revert(ctx context.Context) error {
 		}
 	}
 	if r.First {
-		err = os.Remove(f.c.Path)
-		if err == nil || errors.Is(err, fs.ErrNotExist) {
-			err = durable.SyncDir(filepath.Dir(f.c.Path))
-		}
+		err = durable.Remove(f.c.Path)
 	} else {
 		err = durable.Rename(f.old(), f.c.Path)
 	}
@@ -300,13 +296,10 @@ func (f *File) MarkUnbootable(_ context.Context, sha [32]byte) error {
 	if r.Phase != idle {
 		return reason.Errorf(reason.Stuck, "%q is the way back of a trial", f.old())
 	}
-	if err := os.Remove(f.old()); err != nil {
+	if err := durable.Remove(f.old()); err != nil {
 		return reason.Errorf(reason.InstallFailed, "cannot remove %q: %w", f.old(), err)
 	}
 	r.Previous = nil
-	if err := durable.SyncDir(filepath.Dir(f.old())); err != nil {
-		return err
-	}
 	return saveRecord(f.c.State, r)
 }
 

@@ -62,6 +62,7 @@ func write(ctx context.Context, dst string, img Image) error {
 			return failedWrite(ctx, dst, err)
 		}
 	}
+	durable.Step("sync", dst)
 	if err := out.Sync(); err != nil {
 		return failedWrite(ctx, dst, err)
 	}
@@ -192,7 +193,7 @@ func failedWrite(ctx context.Context, path string, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+	case durable.IsFull(err):
 		return reason.Errorf(reason.DiskFull, "cannot write %q: %w", path, err)
 	}
 	return reason.Errorf(reason.InstallFailed, "cannot write %q: %w", path, err)

@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/countersign-ota/countersign/internal/durable"
 )
 
 // openRegular opens a regular file and nothing else: a link or pipe under the name is refused.
@@ -34,11 +36,6 @@ func freeBytes(dir string) (int64, error) {
 	return int64(s.Bavail) * int64(s.Bsize), nil //nolint:unconvert // the types differ by platform
 }
 
-// full reports whether err says that the disk, or the user's part of it, is full.
-func full(err error) bool {
-	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
-}
-
 // startWriteback begins to write a range out without waiting, so that the later sync has little left.
 // It promises nothing and its failure means nothing.
 func startWriteback(f *os.File, off, n int64) {
@@ -47,6 +44,7 @@ func startWriteback(f *os.File, off, n int64) {
 
 // syncData makes written bytes and the file's length durable.
 func syncData(f *os.File) error {
+	durable.Step("sync", f.Name())
 	for {
 		err := unix.Fdatasync(int(f.Fd()))
 		if !errors.Is(err, unix.EINTR) {

@@ -65,7 +65,7 @@ func (d *Dir) openPart(ctx context.Context, f File) (*part, error) {
 	p.f, p.n = file, 0
 	if err := durable.SyncDir(d.path); err != nil {
 		_ = file.Close()
-		return nil, err
+		return nil, local("sync", d.path, err)
 	}
 	p.run()
 	return p, nil

@@ -124,11 +124,8 @@ type Dir struct {
 
 // Open makes the directory if need be, mode 0700, and returns it. Nothing is held open.
 func Open(dir string, o Options) (*Dir, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return nil, local("make", dir, err)
-	}
-	if err := durable.SyncDir(filepath.Dir(dir)); err != nil {
-		return nil, err
 	}
 	return &Dir{path: dir, o: o.withDefaults()}, nil
 }
@@ -188,14 +185,11 @@ func (d *Dir) Stage(ctx context.Context, f File, source Source, progress func(do
 		return "", d.failed(p, f, err)
 	}
 	// The name appears only now, when bytes and length are durable under the other one.
-	if err := os.Rename(d.partPath(f.SHA256), path); err != nil {
+	if err := durable.Rename(d.partPath(f.SHA256), path); err != nil {
 		return "", local("rename", d.partPath(f.SHA256), err)
 	}
-	if err := os.Remove(d.hashPath(f.SHA256)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := durable.Remove(d.hashPath(f.SHA256)); err != nil {
 		return "", local("remove", d.hashPath(f.SHA256), err)
-	}
-	if err := durable.SyncDir(d.path); err != nil {
-		return "", err
 	}
 	return path, nil
 }
@@ -207,11 +201,11 @@ func (d *Dir) failed(p *part, f File, err error) error {
 	case reason.HashMismatch, reason.LengthMismatch, reason.DiskFull:
 		p.abandon()
 		for _, name := range []string{d.hashPath(f.SHA256), d.partPath(f.SHA256)} {
-			if e := os.Remove(name); e != nil && !errors.Is(e, fs.ErrNotExist) {
-				return errors.Join(err, local("remove", name, e))
+			if e := durable.Remove(name); e != nil {
+				return reason.Errorf(reason.Of(err), "%w; and cannot remove %q: %v", err, name, e)
 			}
 		}
-		return errors.Join(err, durable.SyncDir(d.path))
+		return err
 	}
 	if e := p.point(true); e != nil && reason.Of(err) == "" {
 		return e
@@ -242,7 +236,7 @@ func (d *Dir) remove(path string) error {
 
 // local is the error of an operation on this machine's disk.
 func local(what, path string, err error) error {
-	if full(err) {
+	if durable.IsFull(err) {
 		return reason.Errorf(reason.DiskFull, "cannot %s %q: %w", what, path, err)
 	}
 	return reason.Errorf(reason.StateDamaged, "cannot %s %q: %w", what, path, err)

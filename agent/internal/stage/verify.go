@@ -52,7 +52,7 @@ func (d *Dir) Clean(keep map[[32]byte]bool) error {
 	if err != nil {
 		return local("list", d.path, err)
 	}
-	var errs []error
+	errs := []error{durable.Sweep(d.path)}
 	for _, e := range entries {
 		sha, suffix, ok := parseName(e.Name())
 		if !ok {
