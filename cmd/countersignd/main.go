@@ -23,10 +23,9 @@ func main() { os.Exit(program().Main(os.Args[1:])) }
 
 func program() *tree.Program {
 	p := tree.New(tree.Text{
-		Name:   "countersignd",
-		Short:  "The Countersign server: takes signing events, publishes them, serves devices.",
-		Jobs:   jobs,
-		Topics: nil,
+		Name:  "countersignd",
+		Short: "The Countersign server: takes signing events, publishes them, serves devices.",
+		Jobs:  jobs,
 	})
 	p.Add(initCommand(p), runCommand(p), portsCommand(p), configCommand(p), checkCommand(p))
 	return p

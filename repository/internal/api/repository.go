@@ -1,0 +1,53 @@
+package api
+
+import (
+	"context"
+	"io"
+
+	"google.golang.org/grpc"
+
+	"github.com/countersign-ota/countersign/proto/chunk"
+	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
+	"github.com/countersign-ota/countersign/proto/enroll"
+	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/reason"
+)
+
+// repositoryService serves role files and images over gRPC.
+type repositoryService struct {
+	pb.UnimplementedRepositoryServer
+	a *API
+}
+
+func (s *repositoryService) GetMetadata(ctx context.Context, q *pb.GetMetadataRequest) (*pb.GetMetadataResponse, error) {
+	r := metadata.Repository(q.GetRepository())
+	if r == "" {
+		r = metadata.Image
+	}
+	withUsed := callerOf(ctx).Kind == enroll.Operator
+	f, err := s.a.Publisher.RoleFile(ctx, r, q.GetRole(), q.GetVersion(), withUsed)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.GetMetadataResponse{Data: f.Data, UsedVersion: f.UsedVersion, UsedCounter: f.UsedCounter}, nil
+}
+
+func (s *repositoryService) Download(q *pb.DownloadRequest, stream grpc.ServerStreamingServer[pb.DownloadResponse]) error {
+	sum, err := digest(q.GetSha256())
+	if err != nil {
+		return err
+	}
+	f, err := s.a.Publisher.Open(q.GetPath(), sum)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if q.GetOffset() < 0 || q.GetOffset() > f.Len() {
+		return reason.Errorf(reason.LengthMismatch, "offset %d of a file of %d bytes", q.GetOffset(), f.Len())
+	}
+	if _, err := f.Seek(q.GetOffset(), io.SeekStart); err != nil {
+		return err
+	}
+	_, err = chunk.Send(stream, f)
+	return err
+}

@@ -1,0 +1,121 @@
+package publish
+
+import (
+	"context"
+	"sync"
+
+	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/repository/internal/blob"
+	"github.com/countersign-ota/countersign/repository/internal/store"
+)
+
+// file is a file that a device may download: a target, or evidence of one, by path and content.
+type file struct {
+	path   string
+	sha256 [32]byte
+}
+
+// index holds what role files in force name. A file that was uploaded and not published, or that was
+// withdrawn, is not in it and is not served, whatever hash somebody guesses. It is safe for concurrent
+// use.
+type index struct {
+	mu sync.RWMutex
+	// files counts the roles that name a file, and knows its length; guarded by mu, as is roles.
+	files map[file]entry
+	roles map[string][]file
+}
+
+type entry struct {
+	length int64
+	roles  int
+}
+
+// load fills the index from the store.
+func (x *index) load(ctx context.Context, s store.Store) error {
+	return s.View(ctx, func(v store.View) error {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.files, x.roles = map[file]entry{}, map[string][]file{}
+		roles, err := v.Roles(metadata.Image)
+		if err != nil {
+			return err
+		}
+		for _, r := range roles {
+			_, rec, err := v.Current(metadata.Image, r.Role)
+			if err != nil {
+				return err
+			}
+			if err := x.put(r.Role, rec.GetData()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// update takes what was published. Its files were judged before, so they parse.
+func (x *index) update(files []published) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, f := range files {
+		if f.repository == metadata.Image {
+			if err := x.put(f.role, f.data); err != nil {
+				panic("publish: a published file does not parse: " + err.Error())
+			}
+		}
+	}
+}
+
+// put replaces what one role names; x.mu is held.
+func (x *index) put(role string, data []byte) error {
+	_, kind, err := metadata.SplitRole(role)
+	if err != nil || (kind != metadata.RoleProduct && kind != metadata.RoleBin) {
+		return err
+	}
+	t, err := metadata.ParseTargets(data, metadata.Profile)
+	if err != nil {
+		return err
+	}
+	named := map[file]int64{}
+	for path, target := range t.Signed.Targets {
+		doc, err := metadata.ParseFirmware(path, target, false)
+		if err != nil {
+			return err
+		}
+		named[file{path, [32]byte(target.Hashes["sha256"])}] = target.Length
+		for _, ref := range doc.Evidence {
+			id, err := parseID(ref.SHA256)
+			if err != nil {
+				return err
+			}
+			named[file{ref.Path, id}] = ref.Length
+		}
+	}
+	for _, old := range x.roles[role] {
+		e := x.files[old]
+		if e.roles--; e.roles == 0 {
+			delete(x.files, old)
+		} else {
+			x.files[old] = e
+		}
+	}
+	list := make([]file, 0, len(named))
+	for f, length := range named {
+		list = append(list, f)
+		x.files[f] = entry{length: length, roles: x.files[f].roles + 1}
+	}
+	x.roles[role] = list
+	return nil
+}
+
+// length returns the length of a file in force in bytes, or blob.AnyLength where it is not stated; ok is
+// false for a file that none names.
+func (x *index) length(path string, sha256 [32]byte) (n int64, ok bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	e, ok := x.files[file{path, sha256}]
+	if e.length == 0 {
+		return blob.AnyLength, ok
+	}
+	return e.length, ok
+}

@@ -1,0 +1,175 @@
+package publish
+
+import (
+	"crypto"
+	"encoding/hex"
+	"slices"
+	"time"
+
+	"github.com/sigstore/sigstore/pkg/signature"
+	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/reason"
+	"github.com/countersign-ota/countersign/signer/event"
+)
+
+// Lifetimes of the online roles (DESIGN 1.5).
+const (
+	timestampLife = 7 * 24 * time.Hour
+	snapshotLife  = 30 * 24 * time.Hour
+	// A timestamp is made anew each day, a snapshot when half of its life is over.
+	timestampEvery = 24 * time.Hour
+	snapshotEvery  = snapshotLife / 2
+)
+
+// onlineKeys are the two keys that sign by themselves.
+type onlineKeys struct {
+	own   event.OnlineKeys
+	image signature.Signer
+}
+
+func newOnlineKeys(c Config) (onlineKeys, error) {
+	var k onlineKeys
+	var err error
+	if k.own.Image, err = metadata.NewKey(c.ImageKey.Public()); err != nil {
+		return onlineKeys{}, reason.Wrap(err, "online image key")
+	}
+	if k.own.Director, err = metadata.NewKey(c.DirectorKey.Public()); err != nil {
+		return onlineKeys{}, reason.Wrap(err, "online director key")
+	}
+	a, err := metadata.RawKey(k.own.Image)
+	if err != nil {
+		return onlineKeys{}, err
+	}
+	b, err := metadata.RawKey(k.own.Director)
+	if err != nil {
+		return onlineKeys{}, err
+	}
+	if a == b {
+		return onlineKeys{}, reason.Errorf(reason.KeyTwice, "the online keys of image and director are one key")
+	}
+	for _, key := range []*metadata.Key{k.own.Image, k.own.Director} {
+		if metadata.ExampleKey(key) {
+			return onlineKeys{}, reason.Errorf(reason.KeyExample, "an online key is one of keys-example, which everybody can sign with")
+		}
+	}
+	for _, h := range c.TLS {
+		k.own.TLS = append(k.own.TLS, hex.EncodeToString(h[:]))
+	}
+	slices.Sort(k.own.TLS)
+	k.image, err = signature.LoadSigner(c.ImageKey, crypto.SHA256)
+	return k, err
+}
+
+// roleFile is a role file that the server made or is about to publish.
+type roleFile struct {
+	role    string
+	version int64
+	data    []byte
+	digest  [32]byte
+	expires time.Time
+}
+
+// onlineFiles makes the snapshot that names the changed files besides what the old one names, and the
+// timestamp over it. root is the image root that will be in force, old the snapshot in force or nil.
+// Nothing is stored. Reasons: online-key-unknown, limit.
+func (p *Publisher) onlineFiles(root *metadata.File[metadata.RootRole], old *metadata.File[metadata.SnapshotRole], oldTimestamp int64, changed []roleFile) ([]roleFile, error) {
+	now := p.Now()
+	version := int64(0)
+	meta := map[string]*tuf.MetaFiles{}
+	if old != nil {
+		version = old.Signed.Version
+		for name, m := range old.Signed.Meta { // retired roles stay (DESIGN 1.5)
+			meta[name] = m
+		}
+	}
+	for _, f := range changed {
+		if f.role != metadata.Root {
+			meta[f.role+".json"] = describe(f)
+		}
+	}
+	snapshot := metadata.SnapshotRole{
+		Type: metadata.Snapshot, SpecVersion: tuf.SPECIFICATION_VERSION, Meta: meta,
+		Version: nextOnline(version, now), Expires: now.Add(snapshotLife).UTC().Truncate(time.Second),
+		UnrecognizedFields: p.scope(metadata.Snapshot),
+	}
+	s, err := signOnline(p, root, metadata.Snapshot, snapshot.Version, snapshot.Expires, snapshot)
+	if err != nil {
+		return nil, err
+	}
+	t, err := p.timestamp(root, s, oldTimestamp)
+	if err != nil {
+		return nil, err
+	}
+	return []roleFile{s, t}, nil
+}
+
+// timestamp makes the timestamp over a snapshot.
+func (p *Publisher) timestamp(root *metadata.File[metadata.RootRole], snapshot roleFile, old int64) (roleFile, error) {
+	now := p.Now()
+	t := metadata.TimestampRole{
+		Type: metadata.Timestamp, SpecVersion: tuf.SPECIFICATION_VERSION,
+		Version: nextOnline(old, now), Expires: now.Add(timestampLife).UTC().Truncate(time.Second),
+		Meta:               map[string]*tuf.MetaFiles{"snapshot.json": describe(snapshot)},
+		UnrecognizedFields: p.scope(metadata.Timestamp),
+	}
+	return signOnline(p, root, metadata.Timestamp, t.Version, t.Expires, t)
+}
+
+func (p *Publisher) scope(role string) map[string]any {
+	return map[string]any{metadata.ScopeField: metadata.Scope(p.Deployment, metadata.Image, role)}
+}
+
+// nextOnline is max(previous + 1, Unix seconds), so that the versions of online roles never fall, even
+// after a restore (DESIGN 1.5).
+func nextOnline(previous int64, now time.Time) int64 { return max(previous+1, now.Unix()) }
+
+// describe is a file's entry in the file that names it.
+func describe(f roleFile) *tuf.MetaFiles {
+	sum := sha(f.data)
+	return &tuf.MetaFiles{Version: f.version, Length: int64(len(f.data)), Hashes: tuf.Hashes{"sha256": sum[:]}}
+}
+
+// signOnline signs a role with the image repository's online key, after asking the root whether that
+// key may, and reads the result back.
+func signOnline[T metadata.SnapshotRole | metadata.TimestampRole](p *Publisher, root *metadata.File[metadata.RootRole], role string, version int64, expires time.Time, signed T) (roleFile, error) {
+	if version > metadata.MaxVersion {
+		return roleFile{}, reason.Errorf(reason.Limit, "%s would have version %d, the highest is %d", role, version, int64(metadata.MaxVersion))
+	}
+	d, err := metadata.RootDelegation(root, role, metadata.Profile)
+	if err != nil {
+		return roleFile{}, err
+	}
+	id, err := metadata.KeyID(p.online.own.Image)
+	if err != nil {
+		return roleFile{}, err
+	}
+	if !slices.Contains(d.KeyIDs, id) {
+		return roleFile{}, reason.Errorf(reason.OnlineKeyUnknown, "image root %d gives %s to key %.12s, this server has %.12s", root.Signed.Version, role, firstID(d), id).
+			WithHint("put the key that the root names at online.image, or have a root with this key signed")
+	}
+	canonical, err := metadata.Signed(signed)
+	if err != nil {
+		return roleFile{}, err
+	}
+	sig, err := metadata.Sign(canonical, p.online.image, p.online.own.Image)
+	if err != nil {
+		return roleFile{}, err
+	}
+	data, err := metadata.Encode[T](canonical, []metadata.Signature{sig})
+	if err != nil {
+		return roleFile{}, err
+	}
+	if n := metadata.MaxSize(metadata.Profile, role); int64(len(data)) > n {
+		return roleFile{}, reason.Errorf(reason.Limit, "%s would have %d bytes, at most %d are allowed (DESIGN 6)", role, len(data), n)
+	}
+	return roleFile{role: role, version: version, data: data, digest: sha(canonical), expires: expires}, nil
+}
+
+func firstID(d *metadata.Delegation) string {
+	if len(d.KeyIDs) == 0 {
+		return "none"
+	}
+	return d.KeyIDs[0]
+}

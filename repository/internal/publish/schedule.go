@@ -1,0 +1,158 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
+	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/repository/internal/audit"
+	"github.com/countersign-ota/countersign/repository/internal/store"
+)
+
+// tick is how often the schedule looks.
+const tick = time.Minute
+
+// thresholds are the days before an expiry at which the log warns (DESIGN 1.5), nearest last.
+var thresholds = []int{60, 30, 14, 7, 1}
+
+// Run keeps the online roles fresh until ctx ends. healthy is told whether they are.
+func (p *Publisher) Run(ctx context.Context, healthy func(bool)) {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		err := p.Refresh(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			p.Log.Error("online roles not signed anew", "error", err)
+		}
+		healthy(err == nil)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// Refresh signs snapshot and timestamp anew where their time has come, and warns of offline roles that
+// expire. New files are durable and public on return. Reason online-key-unknown if the root in force
+// names other online keys.
+func (p *Publisher) Refresh(ctx context.Context) error {
+	done, err := p.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	current, err := p.current(ctx)
+	if err != nil || current.root == nil || current.snapshot == nil {
+		return err // before init there is nothing to keep fresh
+	}
+	p.warn(ctx)
+	root, err := metadata.ParseRoot(current.root, metadata.Profile)
+	if err != nil {
+		return err
+	}
+	snapshot, err := metadata.ParseSnapshot(current.snapshot, metadata.Profile)
+	if err != nil {
+		return err
+	}
+	now := p.Now()
+	if snapshot.Signed.Expires.Sub(now) < snapshotLife-snapshotEvery {
+		files, err := p.onlineFiles(root, snapshot, current.timestampVersion, nil)
+		if err != nil {
+			return err
+		}
+		return p.putOnline(ctx, files)
+	}
+	fresh, err := p.timestampFresh(ctx, now)
+	if err != nil || fresh {
+		return err
+	}
+	rf := roleFile{role: metadata.Snapshot, version: snapshot.Signed.Version, data: current.snapshot}
+	f, err := p.timestamp(root, rf, current.timestampVersion)
+	if err != nil {
+		return err
+	}
+	return p.putOnline(ctx, []roleFile{f})
+}
+
+// timestampFresh reports whether the timestamp is younger than a day.
+func (p *Publisher) timestampFresh(ctx context.Context, now time.Time) (fresh bool, err error) {
+	err = p.Store.View(ctx, func(v store.View) error {
+		_, rec, err := v.Current(metadata.Image, metadata.Timestamp)
+		fresh = err == nil && time.Unix(rec.GetExpires(), 0).Sub(now) >= timestampLife-timestampEvery
+		return missing(err)
+	})
+	return fresh, err
+}
+
+func (p *Publisher) putOnline(ctx context.Context, files []roleFile) error {
+	now := p.Now()
+	return p.Store.Update(ctx, func(tx store.Tx) error {
+		for _, f := range files {
+			if err := tx.PutRole(metadata.Image, f.role, f.version, &pb.RoleRecord{
+				Data: f.data, Digest: f.digest[:], PublishedAt: now.Unix(), Expires: f.expires.Unix(),
+			}); err != nil {
+				return err
+			}
+			detail := fmt.Sprintf("version %d, expires %s", f.version, f.expires.UTC().Format(time.RFC3339))
+			if err := audit.Write(tx, audit.Entry(now, audit.Server, "role.refresh", roleName(metadata.Image, f.role), detail)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// warn tells the log of offline roles that expire soon, once at each threshold; the caller has the
+// turn.
+func (p *Publisher) warn(ctx context.Context) {
+	now := p.Now()
+	err := p.Store.View(ctx, func(v store.View) error {
+		var errs error
+		for _, r := range []metadata.Repository{metadata.Image, metadata.Director} {
+			roles, err := v.Roles(r)
+			if err != nil {
+				return err
+			}
+			for _, role := range roles {
+				if role.Role == metadata.Snapshot || role.Role == metadata.Timestamp {
+					continue
+				}
+				_, rec, err := v.Current(r, role.Role)
+				if err != nil {
+					errs = errors.Join(errs, err)
+					continue
+				}
+				p.warnRole(roleName(r, role.Role), time.Unix(rec.GetExpires(), 0).Sub(now))
+			}
+		}
+		return errs
+	})
+	if err != nil {
+		p.Log.Error("expiry of roles not read", "error", err)
+	}
+}
+
+func (p *Publisher) warnRole(name string, left time.Duration) {
+	reached := 0
+	for _, days := range thresholds {
+		if left <= time.Duration(days)*24*time.Hour {
+			reached = days
+		}
+	}
+	if reached == 0 {
+		delete(p.warned, name)
+		return
+	}
+	if before, ok := p.warned[name]; ok && before <= reached {
+		return
+	}
+	p.warned[name] = reached
+	p.Log.Warn("a role expires soon", "role", name, "days", int(left.Hours()/24), "expired", left <= 0, "hint", "countersign refresh")
+}

@@ -1,0 +1,114 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+
+	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
+	"github.com/countersign-ota/countersign/proto/statement"
+	"github.com/countersign-ota/countersign/repository/internal/audit"
+	"github.com/countersign-ota/countersign/repository/internal/store"
+	"github.com/countersign-ota/countersign/signer/event"
+)
+
+// AddSignature counts what people signed for an open event. What counts is durable on return, together
+// with what it uses up; what does not is in the outcomes, in the order of sigs and then approvals.
+// Reasons: not-found, event-published, event-stale, event-cancelled, and those for which nobody may
+// sign the proposal any more.
+func (p *Publisher) AddSignature(ctx context.Context, by, id string, sigs []event.Signature, approvals []statement.Envelope) ([]event.Outcome, error) {
+	outcomes, err := p.addSignature(ctx, by, id, sigs, approvals)
+	if err != nil {
+		p.Audit.Refused(ctx, actor(by), "event.sign", id, err)
+		return nil, err
+	}
+	p.auditRefused(ctx, by, id, outcomes)
+	return outcomes, nil
+}
+
+func (p *Publisher) addSignature(ctx context.Context, by, idText string, sigs []event.Signature, approvals []statement.Envelope) ([]event.Outcome, error) {
+	id, err := parseID(idText)
+	if err != nil {
+		return nil, err
+	}
+	done, err := p.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	rec, err := p.record(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := notOpen(id, rec); err != nil {
+		return nil, err
+	}
+	return p.add(ctx, by, id, rec, sigs, approvals)
+}
+
+// add counts signatures for an open event; the caller has the turn.
+func (p *Publisher) add(ctx context.Context, by string, id store.EventID, rec *pb.EventRecord, sigs []event.Signature, approvals []statement.Envelope) ([]event.Outcome, error) {
+	e, err := event.Parse(rec.GetEvent())
+	if err != nil {
+		return nil, damaged(id, err)
+	}
+	j, err := p.judge(ctx, e, false)
+	if err != nil {
+		return nil, err
+	}
+	had := map[signer]bool{}
+	for _, s := range j.Event.Signatures {
+		had[signerOf(s)] = true
+	}
+	approved := len(j.Event.Approvals)
+	outcomes := j.Add(sigs, approvals)
+	var fresh []event.Signature
+	for _, s := range j.Event.Signatures {
+		if !had[signerOf(s)] {
+			fresh = append(fresh, s)
+		}
+	}
+	if len(fresh) == 0 && len(j.Event.Approvals) == approved {
+		return outcomes, nil
+	}
+	data, err := j.Event.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	now := p.Now()
+	err = p.Store.Update(ctx, func(tx store.Tx) error {
+		rec, err := tx.Event(id)
+		if err != nil {
+			return err
+		}
+		rec.Event = data
+		if err := tx.PutEvent(id, rec); err != nil {
+			return err
+		}
+		if err := putUses(tx, j); err != nil {
+			return err
+		}
+		for _, s := range fresh {
+			f := j.Files[s.File]
+			detail := fmt.Sprintf("%s %d by %s, key %.12s", roleName(f.Repository, f.Role), f.NewVersion, personOf(j, s.File, s.KeyID), s.KeyID)
+			if err := audit.Write(tx, audit.Entry(now, actor(by), "event.sign", id.String(), detail)); err != nil {
+				return err
+			}
+		}
+		if len(fresh) == 0 {
+			return audit.Write(tx, audit.Entry(now, actor(by), "event.approve", id.String(), ""))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return outcomes, nil
+}
+
+// signer names a signature of an event: there is one by a key and file.
+type signer struct {
+	file  int
+	keyID string
+}
+
+func signerOf(s event.Signature) signer { return signer{s.File, s.KeyID} }
