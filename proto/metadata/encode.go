@@ -27,14 +27,14 @@ func EncodeRaw(role string, canonicalSigned []byte, sigs []Signature) ([]byte, e
 	if !isTopLevel(role) {
 		role = Targets
 	}
-	if got, err := TypeOf(canonicalSigned); err != nil {
-		return nil, err
-	} else if got != role {
-		return nil, reason.Errorf(reason.Malformed, "signed part is of type %q, wanted %q", got, role)
-	}
 	signed, err := FromCanonical(canonicalSigned)
 	if err != nil {
 		return nil, reason.Wrap(err, "%s: signed part", role)
+	}
+	if got, err := typeMember(signed); err != nil {
+		return nil, reason.Wrap(err, "%s", role)
+	} else if got != role {
+		return nil, reason.Errorf(reason.Malformed, "signed part is of type %q, wanted %q", got, role)
 	}
 	sorted := slices.Clone(sigs)
 	slices.SortFunc(sorted, func(a, b Signature) int { return strings.Compare(a.KeyID, b.KeyID) })
@@ -58,15 +58,30 @@ func EncodeRaw(role string, canonicalSigned []byte, sigs []Signature) ([]byte, e
 	return append(out, '}'), nil
 }
 
-// TypeOf returns the _type of a canonical signed part, without checking anything else.
+// TypeOf returns the _type of a canonical signed part: root, timestamp, snapshot or targets. It looks
+// at nothing else.
 func TypeOf(canonicalSigned []byte) (string, error) {
-	// Canonical members are sorted, and no member of a role sorts before _type but those that begin
-	// with a capital letter or a digit, which TUF does not have.
-	rest, ok := bytes.CutPrefix(canonicalSigned, []byte(`{"_type":"`))
-	if ok {
+	signed, err := FromCanonical(canonicalSigned)
+	if err != nil {
+		return "", reason.Wrap(err, "signed part")
+	}
+	return typeMember(signed)
+}
+
+// typeMember reads the _type of a signed part in JSON, which is its first member unless there are some
+// that begin with a capital letter or a digit.
+func typeMember(signed []byte) (string, error) {
+	if rest, ok := bytes.CutPrefix(signed, []byte(`{"_type":"`)); ok {
 		if i := bytes.IndexByte(rest, '"'); i >= 0 && isTopLevel(string(rest[:i])) {
 			return string(rest[:i]), nil
 		}
 	}
-	return "", reason.Errorf(reason.Malformed, "signed part does not begin with its _type")
+	got, err := memberOf(signed, "_type")
+	if err != nil {
+		return "", reason.Wrap(err, "signed part")
+	}
+	if !isTopLevel(got) {
+		return "", reason.Errorf(reason.Malformed, "signed part with _type %q", clip([]byte(got)))
+	}
+	return got, nil
 }
