@@ -57,8 +57,8 @@ func (b baseSource) add(f BaseFile) error {
 
 // BaseOf returns the base files that e carries when it is exported: every image root (and every
 // director root where the event holds that root), top-level targets, and of each product that it
-// touches the product's file, its stop list and the touched bins; also the products that a new target
-// requires. An event of kind init has none.
+// touches, or changes the delegation of, the product's file and its stop list, and the touched bins;
+// also the products that a new target requires. An event of kind init has none.
 func BaseOf(e *Event, files Source) ([]BaseFile, error) {
 	if e.Proposal.Kind == Init {
 		return nil, nil
@@ -81,6 +81,13 @@ func BaseOf(e *Event, files Source) ([]BaseFile, error) {
 			roles = append(roles, product, metadata.StopRole(product), f.Role)
 		}
 		roles = append(roles, requiredBy(f)...)
+		if f.Role == metadata.Targets {
+			changed, err := changedBy(f, files)
+			if err != nil {
+				return nil, err
+			}
+			roles = append(roles, changed...)
+		}
 	}
 	slices.Sort(roles)
 	for _, role := range slices.Compact(roles) {
@@ -117,6 +124,33 @@ func rootsOf(files Source, r metadata.Repository) ([]BaseFile, error) {
 		}
 		roots = append(roots, BaseFile{r, metadata.Root, data})
 	}
+}
+
+// changedBy returns the roles whose delegation a proposed targets file changes: a signer without
+// network must see that their files still satisfy it. A file that does not parse changes nothing: Judge
+// refuses it.
+func changedBy(f ProposedFile, files Source) ([]string, error) {
+	data, err := files.Current(metadata.Image, metadata.Targets)
+	if err != nil || len(data) == 0 {
+		return nil, err
+	}
+	old, err := metadata.ParseTargets(data, metadata.Profile)
+	if err != nil {
+		return nil, reason.Wrap(err, "base: image targets")
+	}
+	next, err := parseTargets(f)
+	if err != nil || next.Signed.Delegations == nil {
+		return nil, nil
+	}
+	var roles []string
+	for _, r := range next.Signed.Delegations.Roles {
+		a, errA := metadata.TargetsDelegation(old, r.Name, metadata.Profile)
+		b, errB := metadata.TargetsDelegation(next, r.Name, metadata.Profile)
+		if errA == nil && errB == nil && !sameDelegation(a, b) {
+			roles = append(roles, r.Name)
+		}
+	}
+	return roles, nil
 }
 
 // requiredBy returns the products that the targets of a proposed file require. A file that does not

@@ -69,7 +69,7 @@ func (d *draft) changeTargets(p *Plan) error {
 	if err != nil {
 		return err
 	}
-	if err := d.keepsAll(p, old, want); err != nil {
+	if err := d.keepsAll(p, old); err != nil {
 		return err
 	}
 	same := want
@@ -103,8 +103,9 @@ func (d *draft) changeTargets(p *Plan) error {
 	return nil
 }
 
-// keepsAll refuses plans that drop what was published: names are never used again.
-func (d *draft) keepsAll(p *Plan, old *targetsFile, want metadata.TargetsRole) error {
+// keepsAll refuses plans that drop what was published, whose name is never used again, or change the
+// bins of a product, which are chosen when it is added.
+func (d *draft) keepsAll(p *Plan, old *targetsFile) error {
 	if old.Signed.Delegations == nil {
 		return nil
 	}
@@ -113,8 +114,19 @@ func (d *draft) keepsAll(p *Plan, old *targetsFile, want metadata.TargetsRole) e
 		if err != nil {
 			return err
 		}
-		if _, ok := p.Products[product]; !ok && kind == metadata.RoleProduct {
+		if kind != metadata.RoleProduct {
+			continue
+		}
+		pp, ok := p.Products[product]
+		if !ok {
 			return reason.Errorf(reason.Plan, "%s: product %q is missing; what was published once stays", p.name, product)
+		}
+		file, err := d.s.parent(product)
+		if err != nil {
+			return err
+		}
+		if bins := binsOf(file); bins != pp.Bins {
+			return reason.Errorf(reason.Plan, "%s: product %q has %d bins, they are chosen when it is added", p.name, product, bins)
 		}
 	}
 	return nil
@@ -149,9 +161,6 @@ func (d *draft) changeProduct(p *Plan, product string, next *targetsFile) error 
 	bins, err := p.bins(product)
 	if err != nil {
 		return err
-	}
-	if s := succinctOf(old); (s == nil) != (bins == nil) || (s != nil && s.BitLength != bins.SuccinctRoles.BitLength) {
-		return reason.Errorf(reason.Plan, "%s: product %q has %d bins, they are chosen when it is added", p.name, product, binsOf(old))
 	}
 	signed := old.Signed
 	signed.UnrecognizedFields = maps.Clone(old.Signed.UnrecognizedFields)

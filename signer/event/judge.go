@@ -141,7 +141,8 @@ type trial struct {
 }
 
 // run carries out the rules in the order in which a person would want to hear of them: is it about
-// what is in force, is it well made, does it keep the rules between files, who must sign it.
+// what is in force, does it lead on from that, is each file well made, do they keep the rules between
+// files, who must sign them.
 func (t *trial) run() error {
 	p := &t.event.Proposal
 	if p.Deployment != t.state.deployment {
@@ -156,9 +157,9 @@ func (t *trial) run() error {
 	}
 	for _, step := range []func() error{
 		func() error { return t.shape(k) },
-		t.remember, t.bases, t.versions, t.static, t.rootRules, t.people, t.delegated,
+		t.remember, t.bases, t.versions,
 		func() error { return k.content(t) },
-		t.blobs, t.whoSigns, t.sizes,
+		t.static, t.rootRules, t.people, t.delegated, t.blobs, t.whoSigns, t.sizes,
 	} {
 		if err := step(); err != nil {
 			return err
