@@ -83,6 +83,9 @@ func lockCurrent(f *os.File, path string) (fs.FileInfo, error) {
 	return opened, err
 }
 
+// Name returns the path under which the file was opened.
+func (f *File) Name() string { return f.path }
+
 // Write appends. After an error, Size says how much of p is in the file.
 func (f *File) Write(p []byte) (int, error) {
 	n, err := f.f.WriteAt(p, f.size)
