@@ -169,6 +169,7 @@ func TestAttacksOnProduct(t *testing.T) {
 			next(d, "gw-100.stop", nil)
 			stop := d.File(metadata.Image, "gw-100.stop")
 			d.Replace(role, func([]byte) []byte { return stop })
+			s.swap["4.gw-100.json"] = stop
 		}},
 		{name: "withdrawn", want: reason.NotFound, stores: []string{"gw-100", "snapshot", "timestamp"}, do: func(d *metadatatest.Deployment, s *server) {
 			d.Withdraw(role, firmware)

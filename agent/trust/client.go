@@ -41,9 +41,10 @@ type Client struct {
 	dropped  map[string]bool
 	// unsaved is true while the store lacks the root in use.
 	unsaved bool
-	// ready is true when root, timestamp, snapshot and targets are loaded.
-	ready bool
-	dead  error
+	// ready is true when root, timestamp, snapshot and targets are loaded, fresh when that was by a
+	// Refresh and not from stored files alone.
+	ready, fresh bool
+	dead         error
 }
 
 // role is a verified targets file.
@@ -80,7 +81,7 @@ func (c *Client) reset() error {
 	c.tm, c.now = tm, c.cfg.Now()
 	c.timestamp, c.snapshot, c.oldSnapshot = nil, nil, nil
 	c.roles = map[string]*role{}
-	c.ready = false
+	c.ready, c.fresh = false, false
 	return nil
 }
 

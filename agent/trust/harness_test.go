@@ -47,10 +47,7 @@ func serve(d *metadatatest.Deployment) *server {
 }
 
 func (s *server) Fetch(_ context.Context, role string, version, max int64) ([]byte, error) {
-	path := role + ".json"
-	if version > 0 {
-		path = fmt.Sprintf("%d.%s.json", version, role)
-	}
+	path := fetchPath(role, version)
 	s.log = append(s.log, path)
 	if s.broken[path] {
 		return nil, reason.Errorf(reason.Unreachable, "connection reset")
@@ -66,6 +63,14 @@ func (s *server) Fetch(_ context.Context, role string, version, max int64) ([]by
 		return nil, reason.Errorf(reason.TooLarge, "%s: more than %d bytes", path, max)
 	}
 	return data, nil
+}
+
+// fetchPath is where the TUF layout has a role file.
+func fetchPath(role string, version int64) string {
+	if version == 0 {
+		return role + ".json"
+	}
+	return fmt.Sprintf("%d.%s.json", version, role)
 }
 
 // device is an agent as far as trust is concerned: a folder of role files and a record.

@@ -251,6 +251,16 @@ func TestTargetWithoutRefreshIsAMistakeOfTheCaller(t *testing.T) {
 	if _, err := c.Target(context.Background(), serve(d), firmware); err == nil {
 		t.Error("a target was found without a Refresh")
 	}
+	v.mustCycle(serve(d), firmware)
+	if c, err = trust.New(v.config()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Target(context.Background(), nil, firmware); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Target(context.Background(), serve(d), firmware); err == nil {
+		t.Error("stored files alone passed for a Refresh")
+	}
 }
 
 func TestFileStoreRefusesUnsafeNames(t *testing.T) {
@@ -275,5 +285,14 @@ func TestFileStoreRefusesUnsafeNames(t *testing.T) {
 	}
 	if err := plain.Drop("never stored"); err != nil {
 		t.Error(err)
+	}
+}
+
+func BenchmarkIdlePoll(b *testing.B) {
+	d := published(b)
+	v, s := newDevice(b, d), serve(d)
+	v.mustCycle(s, firmware)
+	for b.Loop() {
+		v.mustCycle(s, firmware)
 	}
 }

@@ -103,7 +103,7 @@ func (c *Client) prepare(ctx context.Context, f Fetcher) error {
 	if c.dead != nil {
 		return c.dead
 	}
-	if c.ready {
+	if c.ready && (c.fresh || f == nil) {
 		return nil
 	}
 	if f != nil {
