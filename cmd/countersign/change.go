@@ -34,7 +34,7 @@ func (t *tool) change(ctx context.Context, path, out string) error {
 	if err != nil {
 		return err
 	}
-	v, err := t.inForce(ctx, plan.Deployment(), metadata.Image, metadata.Director)
+	v, err := t.inForce(ctx, plan.Deployment, metadata.Image, metadata.Director)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (t *tool) change(ctx context.Context, path, out string) error {
 		return err
 	}
 	return t.Out.Result(describe(j, out, out == ""), func() {
-		t.Out.Line("%s: change of %s, %s", openedAs(j, out), v.id, whoSigns(j))
+		t.Out.Line("%s: change of %s, %s", openedAs(j, out), v.id, whoSigns(j, plan))
 		if out == "" {
 			t.Out.Line("next: countersign sign %s", short(j.ID()))
 		} else {

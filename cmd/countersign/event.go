@@ -150,7 +150,7 @@ func (t *tool) showEvent(ctx context.Context, args []string) error {
 		doc.State = stateName(s.summary.GetState())
 	}
 	return t.Out.Result(doc, func() {
-		t.Out.Line("%s", show.Review(doc.Review, nil, t.now()))
+		t.Out.Line("%s", show.Review(doc.Review, t.context(j, nil)))
 		switch {
 		case doc.State != "" && doc.State != "open":
 			t.Out.Line("the event is %s", doc.State)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -59,7 +61,7 @@ func (t *tool) init(path, out string) error {
 	if err != nil {
 		return err
 	}
-	d, err := t.choose(plan.Deployment())
+	d, err := t.choose(plan.Deployment)
 	if err != nil {
 		return err
 	}
@@ -88,9 +90,9 @@ func (t *tool) init(path, out string) error {
 	}
 	doc := describe(j, out, false)
 	return t.Out.Result(doc, func() {
-		t.Out.Line("init of %s, event %s: %s", d.id, short(j.ID()), whoSigns(j))
-		for i := range j.Files {
-			if f := &j.Files[i]; f.Role == metadata.Root {
+		t.Out.Line("init of %s, event %s: %s", d.id, short(j.ID()), whoSigns(j, plan))
+		for _, f := range sorted(j.Files) {
+			if f.Role == metadata.Root {
 				t.Out.Line("%s root 1  fingerprint %s", f.Repository, digest(f.Digest))
 			}
 		}
@@ -133,17 +135,21 @@ func describe(j *event.Judgement, file string, opened bool) proposed {
 }
 
 // whoSigns lists the files of a proposal, those that the same people sign together: "image root 1,
-// director root 1, image targets 1; each 2 of rivera, chen, okafor".
-func whoSigns(j *event.Judgement) string {
-	var by []string
+// director root 1, image targets 1; each 2 of rivera, chen, okafor". People have the plan's order.
+func whoSigns(j *event.Judgement, plan *event.Plan) string {
+	var by, people []string
+	for _, rule := range rules(plan) {
+		for _, class := range slices.Sorted(maps.Keys(rule.People)) {
+			people = append(people, rule.People[class]...)
+		}
+	}
 	files := map[string][]string{}
-	for i := range j.Files {
-		f := &j.Files[i]
-		who := show.Need(f.Signers[len(f.Signers)-1].Delegation)
+	for _, f := range sorted(j.Files) {
+		who := show.Need(f.Signers[len(f.Signers)-1].Delegation, people)
 		if files[who] == nil {
 			by = append(by, who)
 		}
-		files[who] = append(files[who], fmt.Sprintf("%s %d", fileName(f), f.NewVersion))
+		files[who] = append(files[who], fmt.Sprintf("%s %d", fileName(&f), f.NewVersion))
 	}
 	var parts []string
 	for _, who := range by {
@@ -151,7 +157,7 @@ func whoSigns(j *event.Judgement) string {
 		if len(files[who]) > 1 {
 			each = "each "
 		}
-		parts = append(parts, strings.Join(rootsFirst(files[who]), ", ")+"; "+each+who)
+		parts = append(parts, strings.Join(files[who], ", ")+"; "+each+who)
 	}
 	return strings.Join(parts, "; ")
 }
@@ -164,18 +170,20 @@ func fileName(f *event.FileJudgement) string {
 	return f.Role
 }
 
-// rootsFirst puts image before director, and roots before the rest, as people speak of them.
-func rootsFirst(names []string) []string {
-	var first, second, rest []string
-	for _, n := range names {
-		switch {
-		case strings.HasPrefix(n, "image root "):
-			first = append(first, n)
-		case strings.HasPrefix(n, "director root "):
-			second = append(second, n)
-		default:
-			rest = append(rest, n)
-		}
+// rules are those of the roots and of each product, in a fixed order.
+func rules(p *event.Plan) []event.Rule {
+	all := []event.Rule{p.Roots}
+	for _, product := range slices.Sorted(maps.Keys(p.Products)) {
+		all = append(all, p.Products[product].Rule)
 	}
-	return append(append(first, second...), rest...)
+	return all
+}
+
+// sorted returns the files of an event as people speak of them.
+func sorted(files []event.FileJudgement) []event.FileJudgement {
+	files = slices.Clone(files)
+	slices.SortStableFunc(files, func(a, b event.FileJudgement) int {
+		return show.Rank(a.Repository, a.Role) - show.Rank(b.Repository, b.Role)
+	})
+	return files
 }

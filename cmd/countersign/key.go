@@ -56,7 +56,7 @@ passphrase makes one, which is shown once.`,
 		},
 	}
 	c.Flags().StringVar(&about.Person, "person", "", "the person's `ID`")
-	c.Flags().StringVar(&about.Name, "name", "", "the person's printed name, for approvals: `TEXT`")
+	c.Flags().StringVar(&about.Name, "name", "", "the person's printed name, for approvals: `TEXT`; default the id")
 	c.Flags().StringVar(&about.Class, "class", "", "what the person signs as by default: `ID`")
 	c.Flags().StringVar(&typ, "type", string(key.Ed25519), "ed25519 or p256: `TYPE`")
 	c.Flags().BoolVar(&director, "director", false, "make a second key for the director's root")
@@ -75,6 +75,9 @@ func (t *tool) newKey(cmd *cobra.Command, about key.Public, typ key.Type, direct
 		if err := metadata.CheckID("class", about.Class); err != nil {
 			return cli.Usagef("%v", err)
 		}
+	}
+	if about.Name == "" {
+		about.Name = about.Person
 	}
 	if typ != key.Ed25519 && typ != key.P256 {
 		return cli.Usagef("--type %s is neither ed25519 nor p256", cli.Quote(string(typ)))

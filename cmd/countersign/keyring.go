@@ -23,13 +23,7 @@ type ownKey struct {
 }
 
 // keys returns the public keys by repository.
-func (k ownKey) keys() map[metadata.Repository]*metadata.Key {
-	keys := map[metadata.Repository]*metadata.Key{metadata.Image: k.public.Image}
-	if k.public.Director != nil {
-		keys[metadata.Director] = k.public.Director
-	}
-	return keys
-}
+func (k ownKey) keys() map[metadata.Repository]*metadata.Key { return k.public.Keys() }
 
 // ownKeys returns the keys of this machine, by name.
 func (t *tool) ownKeys() ([]ownKey, error) {

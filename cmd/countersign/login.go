@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,7 +13,9 @@ import (
 	"github.com/countersign-ota/countersign/cmd/countersign/internal/home"
 	"github.com/countersign-ota/countersign/cmd/internal/cli"
 	"github.com/countersign-ota/countersign/proto/enroll"
+	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
+	"github.com/countersign-ota/countersign/signer/event"
 	"github.com/countersign-ota/countersign/signer/remote"
 )
 
@@ -78,10 +82,23 @@ func (t *tool) login(ctx context.Context, file string) error {
 	if err := t.connect(ctx, d); err != nil {
 		return err
 	}
-	if err := t.pinFromToken(d, token); err != nil {
+	pin, err := pinOf(token)
+	if err != nil {
 		return err
 	}
-	return t.report(ctx, d, roles)
+	return t.report(ctx, d, roles, pin)
+}
+
+// pinOf returns the root that a token names; the zero pin for the very first token.
+func pinOf(token *enroll.TokenFile) (event.Pin, error) {
+	if token.Root == "" {
+		return event.Pin{}, nil
+	}
+	sum, err := hex.DecodeString(token.Root)
+	if err != nil || len(sum) != 32 {
+		return event.Pin{}, reason.Errorf(reason.Malformed, "the token names root %q", token.Root)
+	}
+	return event.Pin{Version: 1, Digest: [32]byte(sum)}, nil
 }
 
 // keepLogin writes what a login gave; the key of the token goes last, since it repeats the login.
@@ -119,14 +136,27 @@ func (t *tool) loginAgain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return t.report(ctx, d, who.GetRoles())
+	return t.report(ctx, d, who.GetRoles(), event.Pin{})
 }
 
-// report verifies and pins what the server has published, and says who is logged in where.
-func (t *tool) report(ctx context.Context, d *deployment, roles []string) error {
-	v, err := t.view(ctx, d, everything)
+// report verifies and pins the image root that the server has published, and says who is logged in
+// where. pin is trusted where nothing is pinned here yet.
+func (t *tool) report(ctx context.Context, d *deployment, roles []string, pin event.Pin) error {
+	v, err := t.published(ctx, d, pin)
 	if err != nil {
 		return err
+	}
+	root, err := v.state.Pin(metadata.Image)
+	if err != nil {
+		return err
+	}
+	if root.Version > 0 {
+		if err := t.contact(ctx, v, metadata.Image); err != nil {
+			return err
+		}
+		if err := v.remember(); err != nil {
+			return err
+		}
 	}
 	id, err := d.place.Identity()
 	if err != nil {
@@ -136,13 +166,13 @@ func (t *tool) report(ctx context.Context, d *deployment, roles []string) error 
 		Deployment: d.id, Operator: d.settings.Operator, Roles: roles, Server: d.settings.Server, HTTPS: d.settings.HTTPS,
 		Expires: rfc3339(id.Expires()),
 	}
-	root := "no root yet"
-	if pin := v.pin(); pin.Version > 0 {
-		doc.RootVersion, doc.Root = pin.Version, digest(pin.Digest)
-		root = "image root " + cli.Grouped(pin.Version) + " " + doc.Root
+	known := "no root yet"
+	if root.Version > 0 {
+		doc.RootVersion, doc.Root = root.Version, digest(root.Digest)
+		known = fmt.Sprintf("image root %d %s", root.Version, doc.Root)
 	}
 	return t.Out.Result(doc, func() {
 		t.Out.Line("logged in to %s at %s as %s, roles %s; %s", d.id, cli.Safe(d.settings.Server), d.settings.Operator,
-			cli.Safe(strings.Join(roles, ", ")), root)
+			cli.Safe(strings.Join(roles, ", ")), known)
 	})
 }

@@ -162,19 +162,7 @@ func again(s *pb.EventSummary) string {
 // publishedText names roles and versions: image root before director root, snapshot and timestamp
 // last.
 func publishedText(roles []*pb.PublishedRole) string {
-	rank := func(r *pb.PublishedRole) int {
-		switch {
-		case r.GetRole() == metadata.Root && r.GetRepository() == string(metadata.Image):
-			return 0
-		case r.GetRole() == metadata.Root:
-			return 1
-		case r.GetRole() == metadata.Snapshot:
-			return 3
-		case r.GetRole() == metadata.Timestamp:
-			return 4
-		}
-		return 2
-	}
+	rank := func(r *pb.PublishedRole) int { return show.Rank(metadata.Repository(r.GetRepository()), r.GetRole()) }
 	sorted := slices.Clone(roles)
 	slices.SortStableFunc(sorted, func(a, b *pb.PublishedRole) int { return rank(a) - rank(b) })
 	var words []string

@@ -109,7 +109,10 @@ func (t *tool) release(ctx context.Context, r, specFile, out string, dry bool) e
 
 func (t *tool) reportRelease(j *event.Judgement, out string, dry bool) error {
 	review := j.Review()
-	doc := released{proposed: describe(j, out, out == "" && !dry), Counter: review.Counter(), Floor: review.Floor(), Blobs: []releaseBlob{}}
+	doc := released{proposed: describe(j, out, out == "" && !dry), Blobs: []releaseBlob{}}
+	for _, a := range review.Added {
+		doc.Counter, doc.Floor = max(doc.Counter, a.Counter), max(doc.Floor, a.Floor)
+	}
 	for _, b := range j.Event.Proposal.Blobs {
 		doc.Blobs = append(doc.Blobs, releaseBlob(b))
 	}

@@ -73,7 +73,7 @@ func (t *tool) sign(ctx context.Context, args []string, artifact, why string) er
 		}
 	}
 	if !t.Out.JSON {
-		t.Out.Line("%s", show.Review(j.Review(), artifacts, t.now()))
+		t.Out.Line("%s", show.Review(j.Review(), t.context(j, artifacts)))
 	}
 	if err := t.confirm(ctx, j, signing, why); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/countersign-ota/countersign/cmd/internal/cli"
+	"github.com/countersign-ota/countersign/internal/durable"
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
@@ -158,11 +159,11 @@ func (t *tool) judge(ctx context.Context, s *subject, asking bool) (*judged, err
 	return &judged{s, v, j}, v.remember()
 }
 
-// resultFile is where the result of a change to a file event goes: the first file.
+// write puts an event into the first of its files.
 func (s *subject) write(e *event.Event) error {
 	data, err := e.Bytes()
 	if err != nil {
 		return err
 	}
-	return diskFull(replace(s.files[0], data))
+	return diskFull(durable.Replace(s.files[0], data, 0o644))
 }

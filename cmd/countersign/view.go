@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign-ota/countersign/cmd/countersign/internal/show"
 	"github.com/countersign-ota/countersign/cmd/internal/cli"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
@@ -169,4 +170,16 @@ func pad(s string, width int) string {
 		return s + strings.Repeat(" ", n)
 	}
 	return s
+}
+
+// context is what a review is shown with.
+func (t *tool) context(j *judged, artifacts []event.Artifact) show.Context {
+	c := show.Context{Now: t.now(), Artifacts: artifacts, Seen: func(r metadata.Repository, role string) int64 {
+		version, _ := j.view.history.Seen(r, role)
+		return version
+	}}
+	if pin, err := j.view.state.Pin(metadata.Image); err == nil {
+		c.Root = pin.Version
+	}
+	return c
 }

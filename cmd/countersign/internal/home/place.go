@@ -64,7 +64,11 @@ func (p Place) UpdateHistory(change func(*event.History) error) error {
 	if err := change(h); err != nil {
 		return err
 	}
-	return durable.Replace(filepath.Join(p.dir, historyFile), h.Bytes(), 0o600)
+	data, err := h.Bytes()
+	if err != nil {
+		return err
+	}
+	return durable.Replace(filepath.Join(p.dir, historyFile), data, 0o600)
 }
 
 // lockPatience is how long another tool may hold the lock; it does so for one small write.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/countersign-ota/countersign/cmd/internal/cli"
 	"github.com/countersign-ota/countersign/proto/metadata"
@@ -57,51 +58,53 @@ func InFiles(j *event.Judgement) string {
 	return fmt.Sprintf("quorum complete in %d of %d files", complete, len(j.Files))
 }
 
-// SignedBy returns the ids of the people whose signatures count, in the order of the roles' people.
+// SignedBy returns the ids of the people whose signatures count, in the order in which they approved.
 func SignedBy(j *event.Judgement) []string {
-	return collect(j, func(c metadata.ClassTally) []metadata.Person { return c.Signed })
-}
-
-// Can returns the ids of the people who still can bring the quorum on.
-func Can(j *event.Judgement) []string {
-	return collect(j, func(c metadata.ClassTally) []metadata.Person {
-		if len(c.Signed) >= c.Need {
-			return nil
+	first := map[string]time.Time{}
+	for _, q := range j.Review().Quorum {
+		for _, c := range q.Classes {
+			for _, s := range c.Signed {
+				if at, ok := first[s.ID]; !ok || s.At.Before(at) {
+					first[s.ID] = s.At
+				}
+			}
 		}
-		return c.Can
-	})
+	}
+	ids := slices.Sorted(maps.Keys(first))
+	slices.SortStableFunc(ids, func(a, b string) int { return first[a].Compare(first[b]) })
+	return ids
 }
 
-// collect returns people once each, in the order in which the plan names them.
-func collect(j *event.Judgement, of func(metadata.ClassTally) []metadata.Person) []string {
-	picked := map[string]bool{}
+// Can returns the ids of the people who still can bring the quorum on, sorted.
+func Can(j *event.Judgement) []string {
 	ids := []string{}
 	for i := range j.Files {
 		for _, s := range j.Files[i].Signers {
 			for _, c := range s.Tally.Classes {
-				for _, p := range of(c) {
-					picked[p.ID] = true
+				if len(c.Signed) >= c.Need {
+					continue
 				}
-			}
-		}
-	}
-	for i := range j.Files {
-		for _, s := range j.Files[i].Signers {
-			for _, p := range s.Delegation.Quorum.People {
-				if picked[p.ID] {
+				for _, p := range c.Can {
 					ids = append(ids, p.ID)
-					delete(picked, p.ID)
 				}
 			}
 		}
 	}
-	return ids
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // Need says who must sign a role: "2 of rivera, chen, okafor" where there is one class, else
-// "engineering 1 of rivera, quality 1 of chen, okafor".
-func Need(d *metadata.Delegation) string {
+// "engineering 1 of rivera and quality 1 of chen, okafor". People have the order of first, others
+// follow by id.
+func Need(d *metadata.Delegation, first []string) string {
 	q := d.Quorum
+	rank := func(p string) int {
+		if i := slices.Index(first, p); i >= 0 {
+			return i
+		}
+		return len(first)
+	}
 	var parts []string
 	for _, class := range slices.Sorted(maps.Keys(q.Require)) {
 		var people []string
@@ -110,6 +113,7 @@ func Need(d *metadata.Delegation) string {
 				people = append(people, p.ID)
 			}
 		}
+		slices.SortStableFunc(people, func(a, b string) int { return rank(a) - rank(b) })
 		text := fmt.Sprintf("%d of %s", q.Require[class], strings.Join(people, ", "))
 		if len(q.Require) > 1 {
 			text = class + " " + text

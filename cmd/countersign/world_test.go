@@ -1,0 +1,312 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/countersign-ota/countersign/repository"
+)
+
+// startServer opens and serves the directory until stop is called. It returns once both ports answer.
+func startServer(dir string) (stop func(), err error) {
+	cfg, err := repository.LoadConfig(filepath.Join(dir, repository.ConfigFile))
+	if err != nil {
+		return nil, err
+	}
+	s, err := repository.Open(context.Background(), *cfg)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			<-done
+			_ = s.Close()
+		})
+	}
+	for _, addr := range []string{cfg.GRPC, cfg.HTTPS} {
+		for {
+			c, err := net.Dial("tcp", addr)
+			if err == nil {
+				c.Close()
+				break
+			}
+			select {
+			case err := <-done:
+				return nil, fmt.Errorf("the server ended: %w", err)
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}
+	return stop, nil
+}
+
+// ports returns two free ports.
+func ports() (grpc, https string, err error) {
+	var found []string
+	for range 2 {
+		l, err := net.Listen("tcp", "localhost:0")
+		if err != nil {
+			return "", "", err
+		}
+		defer l.Close()
+		_, port, err := net.SplitHostPort(l.Addr().String())
+		if err != nil {
+			return "", "", err
+		}
+		found = append(found, port)
+	}
+	return found[0], found[1], nil
+}
+
+func initServer(dir, deployment string) (*repository.Made, error) {
+	grpc, https, err := ports()
+	if err != nil {
+		return nil, err
+	}
+	return repository.Init(context.Background(), repository.InitOptions{
+		Deployment: deployment, URL: "https://localhost:" + https, Dir: dir, Operator: "rivera", Passphrase: []byte(passphrase),
+		GRPC: "localhost:" + grpc, HTTPS: "localhost:" + https,
+	})
+}
+
+// cmdServer makes and starts an empty server.
+func cmdServer(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: server DEPLOYMENT")
+	}
+	work := ts.Getenv("WORK")
+	dir := filepath.Join(work, args[0]+".server")
+	made, err := initServer(dir, args[0])
+	ts.Check(err)
+	for from, to := range map[string]string{made.Online: "online.pub", made.Token: args[0] + ".token"} {
+		data, err := os.ReadFile(from)
+		ts.Check(err)
+		ts.Check(os.WriteFile(filepath.Join(work, to), data, 0o600))
+	}
+	servers.start(ts, args[0], dir)
+}
+
+func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: stop DEPLOYMENT")
+	}
+	servers.stop(ts.Getenv("WORK"), args[0])
+}
+
+// servers are all that run, by working directory and deployment: scripts run side by side.
+var servers = running{stops: map[string]func(){}}
+
+type running struct {
+	mu    sync.Mutex
+	stops map[string]func()
+}
+
+func (r *running) start(ts *testscript.TestScript, deployment, dir string) {
+	stop, err := startServer(dir)
+	ts.Check(err)
+	ts.Defer(stop)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stops[ts.Getenv("WORK")+"\x00"+deployment] = stop
+}
+
+func (r *running) stop(work, deployment string) {
+	r.mu.Lock()
+	stop := r.stops[work+"\x00"+deployment]
+	r.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+// founded is a deployment that was founded once, with its server stopped: scripts get copies.
+type founded struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+var worlds = struct {
+	mu sync.Mutex
+	by map[string]*founded
+}{by: map[string]*founded{}}
+
+// plan is that of the founded deployments.
+const plan = `deployment: %s
+online: online.pub
+people: {rivera: rivera.pub, chen: chen.pub, okafor: okafor.pub}
+meaning: {holder: approved, engineering: authored, quality: approved, stop: stopped}
+roots: {require: {holder: 2}, people: {holder: [rivera, chen, okafor]}}
+products:
+  gw-100: {require: {engineering: 1, quality: 1}, people: {engineering: [rivera], quality: [chen, okafor]}, stop: [rivera, chen, okafor], bins: 0, sbom: required}
+`
+
+var everybody = []string{"rivera", "chen", "okafor"}
+
+// cmdWorld copies a founded deployment to the script's directory and starts its server on new ports.
+func cmdWorld(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: world DEPLOYMENT")
+	}
+	worlds.mu.Lock()
+	w := worlds.by[args[0]]
+	if w == nil {
+		w = &founded{}
+		worlds.by[args[0]] = w
+	}
+	worlds.mu.Unlock()
+	w.once.Do(func() { w.dir, w.err = found(args[0]) })
+	ts.Check(w.err)
+	work := ts.Getenv("WORK")
+	ts.Check(copyTree(w.dir, work))
+	dir := filepath.Join(work, args[0]+".server")
+	ts.Check(newPorts(work, dir))
+	servers.start(ts, args[0], dir)
+}
+
+// found makes keys, founds the deployment and logs everybody in, with the programs that people use.
+func found(deployment string) (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "countersign-world-"); err != nil {
+		return "", err
+	}
+	if err := passphraseFile(dir); err != nil {
+		return "", err
+	}
+	server := filepath.Join(dir, deployment+".server")
+	made, err := initServer(server, deployment)
+	if err != nil {
+		return "", err
+	}
+	stop, err := startServer(server)
+	if err != nil {
+		return "", err
+	}
+	defer stop()
+	pass := filepath.Join(dir, "pass")
+	steps := [][]string{}
+	for _, p := range everybody {
+		steps = append(steps, []string{p, "key", "new", "--person", p, "--director", "--passphrase-file", pass})
+	}
+	for _, s := range steps {
+		if _, err := runTool(dir, s[0], s[1:]...); err != nil {
+			return "", err
+		}
+	}
+	if err := gather(dir, deployment, made.Online); err != nil {
+		return "", err
+	}
+	out, err := runTool(dir, "rivera", "init", "plan.yaml", "-o", "found.event", "--json")
+	if err != nil {
+		return "", err
+	}
+	id := regexp.MustCompile(`"id":"([0-9a-f]{64})"`).FindStringSubmatch(out)[1]
+	event := filepath.Join(dir, "rivera", "found.event")
+	for _, p := range everybody {
+		if _, err := runTool(dir, p, "sign", event, "--expect", id, "--passphrase-file", pass, "--reason", "founding"); err != nil {
+			return "", err
+		}
+	}
+	if _, err := runTool(dir, "rivera", "login", "--token-file", made.Token); err != nil {
+		return "", err
+	}
+	if _, err := runTool(dir, "rivera", "publish", event); err != nil {
+		return "", err
+	}
+	for _, p := range everybody[1:] {
+		token := filepath.Join(dir, p+".token")
+		if _, err := runTool(dir, "rivera", "operator", "invite", p, "--role", "release", "-o", token); err != nil {
+			return "", err
+		}
+		if _, err := runTool(dir, p, "login", "--token-file", token); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
+}
+
+// gather puts the plan and all public keys into rivera's folder.
+func gather(dir, deployment, online string) error {
+	to := filepath.Join(dir, "rivera")
+	files := map[string]string{"online.pub": online}
+	for _, p := range everybody {
+		files[p+".pub"] = filepath.Join(dir, p, p+".pub")
+	}
+	for name, from := range files {
+		data, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, name), data, 0o644); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(to, "plan.yaml"), fmt.Appendf(nil, plan, deployment), 0o644)
+}
+
+// copyTree copies files with their modes. What is in to stays, except where names are the same.
+func copyTree(from, to string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, rel)
+		if d.IsDir() {
+			return os.MkdirAll(target, info.Mode().Perm())
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, data, info.Mode().Perm())
+	})
+}
+
+// newPorts gives a copied server other ports, and tells it to everybody who knows the old ones.
+func newPorts(work, server string) error {
+	cfg, err := repository.LoadConfig(filepath.Join(server, repository.ConfigFile))
+	if err != nil {
+		return err
+	}
+	grpc, https, err := ports()
+	if err != nil {
+		return err
+	}
+	replace := strings.NewReplacer(cfg.GRPC, "localhost:"+grpc, cfg.HTTPS, "localhost:"+https, cfg.Dir, server)
+	files := []string{filepath.Join(server, repository.ConfigFile)}
+	for _, p := range everybody {
+		files = append(files, filepath.Join(work, p, "countersign", "config.yaml"))
+	}
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(f, []byte(replace.Replace(string(data))), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
