@@ -230,7 +230,7 @@ func (b *bed) operator(id string) *remote.Client {
 func (b *bed) tlsOf(cert *tls.Certificate) *tls.Config {
 	pool := x509.NewCertPool()
 	pool.AddCert(b.ca)
-	c := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13}
+	c := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13, Time: b.clock.now}
 	if cert != nil {
 		c.Certificates = []tls.Certificate{*cert}
 	}

@@ -2,6 +2,7 @@ package repository_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -108,22 +109,19 @@ func (b *bed) inForce(role string, ok func(version int64) bool) roleInForce {
 	b.t.Helper()
 	var got roleInForce
 	for range 40 {
-		data, err := served{b}.Current(metadata.Image, role)
+		_, data := b.get("/timestamp.json")
+		t, err := metadata.ParseTimestamp(data, metadata.Profile)
 		if err != nil {
 			b.t.Fatal(err)
 		}
+		got = roleInForce{t.Signed.Version, t.Signed.Expires}
 		if role == metadata.Snapshot {
-			f, err := metadata.ParseSnapshot(data, metadata.Profile)
+			_, data := b.get(fmt.Sprintf("/%d.snapshot.json", t.Signed.Meta["snapshot.json"].Version))
+			s, err := metadata.ParseSnapshot(data, metadata.Profile)
 			if err != nil {
 				b.t.Fatal(err)
 			}
-			got = roleInForce{f.Signed.Version, f.Signed.Expires}
-		} else {
-			f, err := metadata.ParseTimestamp(data, metadata.Profile)
-			if err != nil {
-				b.t.Fatal(err)
-			}
-			got = roleInForce{f.Signed.Version, f.Signed.Expires}
+			got = roleInForce{s.Signed.Version, s.Signed.Expires}
 		}
 		if ok(got.version) {
 			return got

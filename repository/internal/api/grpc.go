@@ -146,9 +146,10 @@ func (a *API) do(ctx context.Context, method string, certs []*x509.Certificate, 
 // faults of ours as errors.
 func (a *API) logCall(ctx context.Context, c *call, err error) {
 	level := slog.LevelInfo
-	switch p := identity.MethodPermission(c.method); {
-	case err == nil && (p == identity.Anybody || p == identity.ReadImages || p == identity.ReadReleases):
-		level = slog.LevelDebug
+	reads := map[identity.Permission]bool{identity.Anybody: true, identity.ReadImages: true, identity.ReadReleases: true}
+	switch {
+	case reads[identity.MethodPermission(c.method)] && (err == nil || reason.Is(err, reason.NotFound)):
+		level = slog.LevelDebug // such as the root after the newest, at each poll
 	case err != nil && status.ToStatus(err).Code() == codes.Internal:
 		level = slog.LevelError
 	}

@@ -270,10 +270,7 @@ func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
 // Close implements store.Store. After a commit that panicked the file stays open and locked until the
 // process ends, since bbolt may hold its own locks for ever.
 func (s *Store) Close() error {
-	if !s.group.close() {
-		return nil
-	}
-	if s.whyBroken() != nil {
+	if !s.group.close() || s.isBroken() {
 		return nil
 	}
 	return fileError(s.guard(s.db.Close), s.path)

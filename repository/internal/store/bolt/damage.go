@@ -42,6 +42,8 @@ func (s *Store) whyBroken() error {
 	return s.broken
 }
 
+func (s *Store) isBroken() bool { return s.whyBroken() != nil }
+
 // lockFor locks f (syscall.LOCK_EX or LOCK_SH) and waits up to timeout for it.
 func lockFor(f *os.File, how int, timeout time.Duration) error {
 	deadline := time.Now().Add(timeout)

@@ -132,6 +132,12 @@ func (g *group) collect(first *call) []*call {
 	defer timer.Stop()
 	for len(calls) < g.max {
 		select {
+		case c := <-g.calls: // queued already, while others were committed
+			calls = append(calls, c)
+			continue
+		default:
+		}
+		select {
 		case c := <-g.calls:
 			calls = append(calls, c)
 		case <-timer.C:

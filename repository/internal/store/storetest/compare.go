@@ -22,7 +22,7 @@ func Compare(t *testing.T, open func() (store.Store, error)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer s.Close()
+		defer func() { _ = s.Close() }()
 		model := NewModel()
 		for range rapid.IntRange(1, 12).Draw(t, "transactions") {
 			ops := rapid.SliceOfN(rapid.Custom(drawOp), 0, 8).Draw(t, "ops")
