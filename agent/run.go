@@ -8,10 +8,6 @@ import (
 	"github.com/countersign-ota/countersign/proto/reason"
 )
 
-// Idler is a Transport that can let go of its connection; Run calls it after each cycle, so that
-// nothing is sent between two polls.
-type Idler interface{ Idle() }
-
 // Once does one cycle: check, stage, install. It returns the update that it carried out, nil when
 // there was nothing to do. Status says whether a reboot is needed now.
 func (a *Agent) Once(ctx context.Context, progress Progress) (*Update, error) {
@@ -36,9 +32,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	var last string
 	for {
 		u, err := a.Once(ctx, nil)
-		if i, ok := a.cfg.Transport.(Idler); ok {
-			i.Idle()
-		}
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -70,7 +63,7 @@ func (a *Agent) report(u *Update, err error, last *string) error {
 		return nil
 	}
 	switch r := reason.Of(err); {
-	case r == reason.StateDamaged || r == reason.StateLost || r == reason.DiskFull:
+	case r == reason.StateDamaged || r == reason.StateLost:
 		return err
 	case err.Error() == *last:
 	case r.Class() == reason.NotAuthentic:
