@@ -33,7 +33,7 @@ func TestAttacksOnTimestamp(t *testing.T) {
 		}},
 		{name: "signed by a stranger", want: reason.Threshold, do: func(d *metadatatest.Deployment, s *server) {
 			d.Edit(metadata.Timestamp, nil)
-			s.swap["timestamp.json"] = resign(t, d, metadata.Timestamp, "mallory")
+			s.swap["timestamp.json"] = resign[metadata.TimestampRole](t, d, metadata.Timestamp, "mallory")
 		}},
 		{name: "of another deployment", want: reason.ScopeMismatch, do: func(d *metadatatest.Deployment, s *server) {
 			d.Edit(metadata.Timestamp, func(signed map[string]any) { signed[metadata.ScopeField] = "evil/image/timestamp" })
@@ -79,6 +79,11 @@ func TestAttacksOnSnapshot(t *testing.T) {
 			old := d.File(metadata.Image, metadata.Snapshot)
 			d.Publish()
 			s.swap[newest(d)] = old
+		}},
+		{name: "signed by a stranger", want: reason.Threshold, stores: timestamp, do: func(d *metadatatest.Deployment, s *server) {
+			d.Publish()
+			forged := resign[metadata.SnapshotRole](t, d, metadata.Snapshot, "mallory")
+			d.Replace(metadata.Snapshot, func([]byte) []byte { return forged })
 		}},
 		{name: "one byte longer", want: reason.TooLarge, stores: timestamp, do: func(d *metadatatest.Deployment, s *server) {
 			d.Publish()

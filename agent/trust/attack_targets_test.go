@@ -161,7 +161,8 @@ func TestAttacksOnProduct(t *testing.T) {
 		forge("delegates onwards", reason.Profile, role, func(signed map[string]any) {
 			k := metadatatest.NewKey(t, "mallory", metadata.Image)
 			signed["delegations"] = map[string]any{"keys": map[string]any{k.ID: k.Public}, "roles": []any{map[string]any{
-				"name": "mallory", "keyids": []any{k.ID}, "threshold": number(1), "terminating": true, "paths": []any{"gw-100/*/*"}}}}
+				"name": "mallory", "keyids": []any{k.ID}, "threshold": number(1), "terminating": true, "paths": []any{"gw-100/*/*"},
+			}}}
 			signed["targets"] = map[string]any{}
 		}),
 		{name: "the stop list in place of the product", want: reason.ScopeMismatch, stores: []string{"gw-100.stop", "snapshot", "timestamp"}, do: func(d *metadatatest.Deployment, s *server) {

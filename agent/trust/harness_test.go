@@ -216,9 +216,9 @@ func (s *countingStore) Drop(role string) error {
 }
 
 // resign returns the newest file of a role signed by another key alone.
-func resign(t testing.TB, d *metadatatest.Deployment, role, who string) []byte {
+func resign[T tuf.Roles](t testing.TB, d *metadatatest.Deployment, role, who string) []byte {
 	t.Helper()
-	f, err := metadata.Parse[metadata.TimestampRole](d.File(metadata.Image, role), metadata.Profile)
+	f, err := metadata.Parse[T](d.File(metadata.Image, role), metadata.Profile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func resign(t testing.TB, d *metadatatest.Deployment, role, who string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := metadata.Encode[metadata.TimestampRole](f.Canonical(), []metadata.Signature{sig})
+	data, err := metadata.Encode[T](f.Canonical(), []metadata.Signature{sig})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,8 +54,10 @@ func (c *Client) plainTarget(target, name string, t *tuf.TargetFiles, r *role) (
 	if t.Length < 0 {
 		return nil, c.fail(reason.Errorf(reason.IntegerRange, "target %q has length %d", target, t.Length))
 	}
-	found := &Target{Path: target, Length: t.Length, Hashes: hashes(t), Role: name,
-		Expires: earliest(c.root.Signed.Expires, c.roles[metadata.Targets].file.Signed.Expires, r.file.Signed.Expires)}
+	found := &Target{
+		Path: target, Length: t.Length, Hashes: hashes(t), Role: name,
+		Expires: earliest(c.root.Signed.Expires, c.roles[metadata.Targets].file.Signed.Expires, r.file.Signed.Expires),
+	}
 	copy(found.SHA256[:], t.Hashes["sha256"])
 	return found, nil
 }

@@ -201,3 +201,21 @@ func TestPlainDiscardsExpiredFiles(t *testing.T) {
 		})
 	}
 }
+
+// go-tuf refuses a role of which one key is of a kind that it does not know, even where the others are
+// enough; its word counts beside ours.
+func TestUnknownKeyTypeIsRefusedByGoTUF(t *testing.T) {
+	repo := tuftest.New(t, plainNow)
+	k := repo.NewKey(tuftest.Ed25519)
+	strange := &tuf.Key{Type: "ml-dsa-65", Scheme: "ml-dsa-65", Value: tuf.KeyVal{PublicKey: "00"}}
+	id, err := strange.ID()
+	must(t, err)
+	repo.Trust("snapshot", 1, k, &tuftest.Key{Public: strange, ID: id})
+	repo.Keys["snapshot"] = []*tuftest.Key{k}
+	repo.Publish("root", "snapshot", "timestamp")
+	c, err := trust.New(trust.Config{Mode: metadata.Plain, Root: repo.File("root", 1), Store: memory{}, Now: func() time.Time { return plainNow }})
+	must(t, err)
+	if err := c.Refresh(context.Background(), &plainFetcher{repo: repo}); !reason.Is(err, reason.Malformed) {
+		t.Errorf("error %v [%s], want %s", err, reason.Of(err), reason.Malformed)
+	}
+}

@@ -162,7 +162,7 @@ func TestClientIsDeadAfterRefusedBytes(t *testing.T) {
 	c, err := trust.New(v.config())
 	must(t, err)
 	s := serve(d)
-	s.swap["timestamp.json"] = resign(t, d, metadata.Timestamp, "mallory")
+	s.swap["timestamp.json"] = resign[metadata.TimestampRole](t, d, metadata.Timestamp, "mallory")
 	first := c.Refresh(context.Background(), s)
 	if !reason.Is(first, reason.Threshold) {
 		t.Fatalf("error %v, want %s", first, reason.Threshold)

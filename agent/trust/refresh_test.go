@@ -67,8 +67,10 @@ func TestOnlyWhatChangedIsFetched(t *testing.T) {
 	d.Release("gw-100", "2.4.2", 18, metadatatest.Target{Data: []byte("newer")})
 	s.log = nil
 	v.mustCycle(s, "gw-100/2.4.2/gw.img")
-	want := []string{"2.root.json", "timestamp.json", fmt.Sprintf("%d.snapshot.json", d.Version(metadata.Image, "snapshot")),
-		fmt.Sprintf("%d.gw-100.json", d.Version(metadata.Image, "gw-100"))}
+	want := []string{
+		"2.root.json", "timestamp.json", fmt.Sprintf("%d.snapshot.json", d.Version(metadata.Image, "snapshot")),
+		fmt.Sprintf("%d.gw-100.json", d.Version(metadata.Image, "gw-100")),
+	}
 	if !slices.Equal(s.log, want) {
 		t.Errorf("requests %q, want %q", s.log, want)
 	}
@@ -275,6 +277,10 @@ func TestFileStoreRefusesUnsafeNames(t *testing.T) {
 		if err := s.Drop(role); err == nil {
 			t.Errorf("role %q was dropped", role)
 		}
+	}
+	gone := &trust.FileStore{Dir: filepath.Join(s.Dir, "gone")}
+	if err := gone.Save("root", []byte("x")); !reason.Is(err, reason.StateDamaged) {
+		t.Errorf("without its folder: %v, want reason %s", err, reason.StateDamaged)
 	}
 	plain := &trust.FileStore{Dir: s.Dir, Mode: metadata.Plain}
 	if err := plain.Save("../a b?", []byte("x")); err != nil {

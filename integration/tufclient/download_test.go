@@ -145,8 +145,10 @@ func TestTargetsInDelegatedRoles(t *testing.T) {
 				r.Delegate("targets", tuf.DelegatedRole{Name: "B", Paths: []string{"releases/*/*"}})
 				r.Delegate("B", tuf.DelegatedRole{Name: "C", Paths: []string{"releases/x/*"}})
 				r.Delegate("B", tuf.DelegatedRole{Name: "D", Paths: []string{"releases/y/*.zip"}})
-				for path, role := range map[string]string{"targetfile": "targets", "README.md": "A", "releases/x/x_v1": "C",
-					"releases/y/y_v1.zip": "D", "releases/z/z_v1.zip": "D"} {
+				for path, role := range map[string]string{
+					"targetfile": "targets", "README.md": "A", "releases/x/x_v1": "C",
+					"releases/y/y_v1.zip": "D", "releases/z/z_v1.zip": "D",
+				} {
 					r.AddTarget(role, path, []byte("content of "+path))
 				}
 				r.Publish("A", "B", "C", "D", "targets", "snapshot", "timestamp")
@@ -195,8 +197,10 @@ func TestHashBins(t *testing.T) {
 
 // Names of roles are data: they must not reach another file or path.
 func TestUnusualRoleNames(t *testing.T) {
-	for role, escaped := range map[string]string{"?": "%3F", "#": "%23", "/delegatedrole": "%2Fdelegatedrole", "../delegatedrole": "..%2Fdelegatedrole",
-		".": ".", "..": "..", "ü x": "%C3%BC%20x"} {
+	for role, escaped := range map[string]string{
+		"?": "%3F", "#": "%23", "/delegatedrole": "%2Fdelegatedrole", "../delegatedrole": "..%2Fdelegatedrole",
+		".": ".", "..": "..", "ü x": "%C3%BC%20x",
+	} {
 		t.Run(role, func(t *testing.T) {
 			g := newRig(t, func(r *tuftest.Repo) { delegate(r, []edge{{"targets", role, false, ""}}) })
 			g.download(1, "nonexistent")

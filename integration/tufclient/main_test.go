@@ -170,9 +170,15 @@ func (g *rig) at(now time.Time) {
 func TestUsage(t *testing.T) {
 	g := &rig{t: t, md: t.TempDir(), td: t.TempDir(), url: "http://127.0.0.1:1"}
 	for _, args := range [][]string{
-		{}, {"refresh"}, {"init"}, {"--metadata-dir", g.md}, {"--metadata-dir", g.md, "refresh"},
-		{"--metadata-dir", g.md, "init"}, {"--metadata-dir", g.md, "init", "/does/not/exist"},
-		{"--metadata-dir", g.md, "--metadata-url", g.url, "download"}, {"--no-such-flag"},
+		{},
+		{"refresh"},
+		{"init"},
+		{"--metadata-dir", g.md},
+		{"--metadata-dir", g.md, "refresh"},
+		{"--metadata-dir", g.md, "init"},
+		{"--metadata-dir", g.md, "init", "/does/not/exist"},
+		{"--metadata-dir", g.md, "--metadata-url", g.url, "download"},
+		{"--no-such-flag"},
 		{"--metadata-dir", g.md, "--metadata-url", g.url, "refresh", "extra"},
 	} {
 		g.run(1, args...)
