@@ -32,14 +32,7 @@ func Canonical(v any) ([]byte, error) {
 
 // appendCanonical appends the canonical form of the JSON value in raw to out.
 func appendCanonical(out, raw []byte) ([]byte, error) {
-	c := canonicalizer{lexer: lexer{data: raw}, out: out}
-	if err := c.value(); err != nil {
-		return nil, err
-	}
-	if err := c.end(); err != nil {
-		return nil, err
-	}
-	return c.out, nil
+	return (&canonicalizer{}).append(out, raw)
 }
 
 type canonicalizer struct {
@@ -52,6 +45,19 @@ type canonicalizer struct {
 type member struct {
 	name       []byte
 	start, end int
+}
+
+// append is appendCanonical that keeps its buffers for the next value.
+func (c *canonicalizer) append(out, raw []byte) ([]byte, error) {
+	c.lexer = lexer{data: raw, names: c.names[:0]}
+	c.out, c.members = out, c.members[:0]
+	if err := c.value(); err != nil {
+		return nil, err
+	}
+	if err := c.end(); err != nil {
+		return nil, err
+	}
+	return c.out, nil
 }
 
 func (c *canonicalizer) value() error {
@@ -125,17 +131,14 @@ func (c *canonicalizer) objectMembers() error {
 
 func appendCanonicalString(out, s []byte) []byte {
 	out = append(out, '"')
-	for {
-		i := bytes.IndexAny(s, `"\`)
-		if i < 0 {
-			break
+	from := 0
+	for i, c := range s {
+		if c == '"' || c == '\\' {
+			out = append(append(out, s[from:i]...), '\\')
+			from = i
 		}
-		out = append(out, s[:i]...)
-		out = append(out, '\\', s[i])
-		s = s[i+1:]
 	}
-	out = append(out, s...)
-	return append(out, '"')
+	return append(append(out, s[from:]...), '"')
 }
 
 // FromCanonical turns canonical JSON into compact JSON exactly as encoding/json writes it (HTML
@@ -143,13 +146,13 @@ func appendCanonicalString(out, s []byte) []byte {
 func FromCanonical(canonical []byte) ([]byte, error) {
 	out := make([]byte, 0, len(canonical)+len(canonical)/16+16)
 	for i := 0; i < len(canonical); {
-		c := canonical[i]
-		if c != '"' {
-			out = append(out, c)
-			i++
-			continue
+		quote := bytes.IndexByte(canonical[i:], '"')
+		if quote < 0 {
+			out = append(out, canonical[i:]...)
+			break
 		}
-		s, next := canonicalString(canonical, i+1)
+		out = append(out, canonical[i:i+quote]...)
+		s, next := canonicalString(canonical, i+quote+1)
 		if next < 0 {
 			return nil, reason.Errorf(reason.NotCanonical, "canonical JSON ends within a string")
 		}
@@ -202,25 +205,30 @@ const hexDigits = "0123456789abcdef"
 // appendJSONString appends s as encoding/json writes it with HTML escaping.
 func appendJSONString(out, s []byte) []byte {
 	out = append(out, '"')
+	from := 0
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c < utf8.RuneSelf {
-			out = appendJSONByte(out, c)
+		if c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&' {
 			i++
+			continue
+		}
+		if c < utf8.RuneSelf {
+			out = appendJSONByte(append(out, s[from:i]...), c)
+			i++
+			from = i
 			continue
 		}
 		r, size := utf8.DecodeRune(s[i:])
 		if r == '\u2028' || r == '\u2029' {
-			out = append(out, `\u202`...)
-			out = append(out, hexDigits[r&0xf])
-		} else {
-			out = append(out, s[i:i+size]...)
+			out = append(append(append(out, s[from:i]...), `\u202`...), hexDigits[r&0xf])
+			from = i + size
 		}
 		i += size
 	}
-	return append(out, '"')
+	return append(append(out, s[from:]...), '"')
 }
 
+// appendJSONByte appends an ASCII character that must be escaped.
 func appendJSONByte(out []byte, c byte) []byte {
 	switch c {
 	case '"', '\\':
@@ -236,8 +244,5 @@ func appendJSONByte(out []byte, c byte) []byte {
 	case '\t':
 		return append(out, '\\', 't')
 	}
-	if c < 0x20 || c == '<' || c == '>' || c == '&' {
-		return append(out, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
-	}
-	return append(out, c)
+	return append(out, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
 }

@@ -11,9 +11,6 @@ import (
 	"github.com/countersign-ota/countersign/proto/reason"
 )
 
-// Signed returns the canonical signed part of a value that we built, as signatures cover it.
-func Signed[T metadata.Roles](signed T) ([]byte, error) { return Canonical(signed) }
-
 // Encode returns the role file of a canonical signed part and its signatures: compact JSON as go-tuf's
 // ToBytes(false) writes it, signatures sorted by key id (DESIGN 1.4). Two signatures by one key are
 // refused. It does not verify anything, and only Parse says whether the file is well formed.

@@ -3,6 +3,7 @@ package metadata_test
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"testing"
 
 	"github.com/secure-systems-lab/go-securesystemslib/cjson"
@@ -42,6 +43,9 @@ func checkParse[T tuf.Roles](t *testing.T, data []byte) {
 		theirs := &tuf.Metadata[T]{}
 		if _, err := theirs.FromBytes(data); err != nil {
 			t.Fatalf("go-tuf refuses what we take: %v", err)
+		}
+		if !reflect.DeepEqual(f.Metadata, theirs) {
+			t.Fatalf("go-tuf reads\n%+v\nwe\n%+v", theirs, f.Metadata)
 		}
 		signed, err := cjson.EncodeCanonical(theirs.Signed)
 		if err != nil || !bytes.Equal(signed, f.Canonical()) {

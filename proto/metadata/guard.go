@@ -20,9 +20,13 @@ func Guard(data []byte, role string, m Mode) error {
 	return err
 }
 
-// parts are the raw values of a file's two members.
+// span is where a value lies in a file.
+type span struct{ start, end int }
+
+// parts is where the values lie that Parse goes on with: the file's two members and, in targets and
+// snapshots, the long map targets or meta.
 type parts struct {
-	signed, signatures []byte
+	signed, signatures, entries span
 }
 
 func guard(data []byte, role string, m Mode) (parts, error) {
@@ -46,7 +50,7 @@ func guard(data []byte, role string, m Mode) (parts, error) {
 // guardian walks a file along its schema.
 type guardian struct {
 	lexer
-	path  []string
+	path  [][]byte
 	parts parts
 }
 
@@ -55,7 +59,11 @@ func (g *guardian) locate(err error) error {
 	if len(g.path) == 0 {
 		return err
 	}
-	return reason.Wrap(err, "%s", strings.Join(g.path, "."))
+	path := make([]string, 0, len(g.path))
+	for _, name := range g.path {
+		path = append(path, string(clip(name)))
+	}
+	return reason.Wrap(err, "%s", strings.Join(path, "."))
 }
 
 // check reads one value of the shape s.
@@ -68,7 +76,7 @@ func (g *guardian) check(s *shape) error {
 		return err
 	}
 	if s.capture != nil {
-		s.capture(&g.parts, g.data[start:g.pos])
+		*s.capture(&g.parts) = span{start, g.pos}
 	}
 	return nil
 }
@@ -92,7 +100,12 @@ func (g *guardian) value(s *shape) error {
 		}
 		return err
 	case ofText:
+		g.peek()
+		start := g.pos
 		str, err := g.str()
+		if err == nil && s.verbatim && g.pos-start != len(str)+2 {
+			err = g.errorf(reason.Malformed, "hex with escapes")
+		}
 		if err == nil && s.accept != nil {
 			err = s.accept(string(str))
 		}
@@ -106,8 +119,8 @@ func (g *guardian) value(s *shape) error {
 }
 
 // member reads the value of a member and keeps the path for errors.
-func (g *guardian) member(name string, s *shape) error {
-	g.path = append(g.path, string(clip([]byte(name))))
+func (g *guardian) member(name []byte, s *shape) error {
+	g.path = append(g.path, name)
 	if err := g.check(s); err != nil {
 		return err
 	}
@@ -122,7 +135,7 @@ func (g *guardian) mapping(s *shape) error {
 		if string(name) == missing {
 			missing = ""
 		}
-		return g.member(string(name), s.elem)
+		return g.member(name, s.elem)
 	})
 	if err == nil && missing != "" {
 		err = g.errorf(reason.Malformed, "member %q is missing", missing)
@@ -178,15 +191,15 @@ func memberOf(data []byte, member string) (string, error) {
 func (g *guardian) fixed(s *shape) error {
 	var got uint64
 	err := g.object(func(name []byte) error {
-		i, err := g.known(s, string(name))
+		i, err := g.known(s, name)
 		if err != nil {
 			return err
 		}
 		if i < 0 {
-			return g.member(string(name), s.others)
+			return g.member(name, s.others)
 		}
 		got |= 1 << i
-		return g.member(s.fields[i].name, s.fields[i].shape)
+		return g.member(name, s.fields[i].shape)
 	})
 	if err != nil {
 		return err
@@ -206,17 +219,19 @@ func (g *guardian) fixed(s *shape) error {
 
 // known returns the index of a known member, or -1. A name that encoding/json would take for a known
 // one is refused: it folds case, and takes U+017F for s and U+212A for k.
-func (g *guardian) known(s *shape, name string) (int, error) {
-	if i := s.index(name); i >= 0 {
-		return i, nil
+func (g *guardian) known(s *shape, name []byte) (int, error) {
+	for i := range s.fields {
+		if s.fields[i].name == string(name) {
+			return i, nil
+		}
 	}
 	for _, f := range s.fields {
-		if strings.EqualFold(f.name, name) {
-			return 0, g.errorf(reason.FoldedName, "member %q can be taken for %q", clip([]byte(name)), f.name)
+		if strings.EqualFold(f.name, string(name)) {
+			return 0, g.errorf(reason.FoldedName, "member %q can be taken for %q", clip(name), f.name)
 		}
 	}
 	if s.closed {
-		return 0, g.errorf(reason.UnknownMember, "unknown member %q", clip([]byte(name)))
+		return 0, g.errorf(reason.UnknownMember, "unknown member %q", clip(name))
 	}
 	return -1, nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/countersign-ota/countersign/proto/reason"
 )
@@ -167,116 +166,6 @@ func (l *lexer) unexpected(c byte, want string) error {
 	return l.errorf(reason.Malformed, "unexpected %q where %s must stand", c, want)
 }
 
-// str reads a string and returns it decoded: a part of the input unless it holds escapes.
-func (l *lexer) str() ([]byte, error) {
-	if c := l.peek(); c != '"' {
-		return nil, l.unexpected(c, "a string")
-	}
-	l.pos++
-	start := l.pos
-	ascii := true
-	for l.pos < len(l.data) {
-		switch c := l.data[l.pos]; {
-		case c == '"':
-			s := l.data[start:l.pos]
-			if !ascii && !utf8.Valid(s) {
-				return nil, l.errorf(reason.Malformed, "a string is not valid UTF-8")
-			}
-			l.pos++
-			return s, nil
-		case c == '\\':
-			return l.escaped(start)
-		case c < 0x20:
-			return nil, l.errorf(reason.Malformed, "a string holds the control character %#02x", c)
-		case c >= utf8.RuneSelf:
-			ascii = false
-			l.pos++
-		default:
-			l.pos++
-		}
-	}
-	return nil, l.errorf(reason.Malformed, "JSON ends within a string")
-}
-
-// escaped goes on with a string at its first backslash.
-func (l *lexer) escaped(start int) ([]byte, error) {
-	out := append(make([]byte, 0, 2*(l.pos-start)+64), l.data[start:l.pos]...)
-	for l.pos < len(l.data) {
-		c := l.data[l.pos]
-		switch {
-		case c == '"':
-			if !utf8.Valid(out) {
-				return nil, l.errorf(reason.Malformed, "a string is not valid UTF-8")
-			}
-			l.pos++
-			return out, nil
-		case c < 0x20:
-			return nil, l.errorf(reason.Malformed, "a string holds the control character %#02x", c)
-		case c != '\\':
-			out = append(out, c)
-			l.pos++
-			continue
-		}
-		if l.pos+1 >= len(l.data) {
-			break
-		}
-		e := l.data[l.pos+1]
-		if e == 'u' {
-			r, err := l.unicode()
-			if err != nil {
-				return nil, err
-			}
-			out = utf8.AppendRune(out, r)
-			continue
-		}
-		i := bytes.IndexByte([]byte(`"\/bfnrt`), e)
-		if i < 0 {
-			return nil, l.errorf(reason.Malformed, "a string holds the unknown escape %q", l.data[l.pos:l.pos+2])
-		}
-		out = append(out, "\"\\/\b\f\n\r\t"[i])
-		l.pos += 2
-	}
-	return nil, l.errorf(reason.Malformed, "JSON ends within a string")
-}
-
-// unicode reads \uXXXX, or a surrogate pair of two. A lone surrogate is no character.
-func (l *lexer) unicode() (rune, error) {
-	hi, ok := l.hex4(l.pos)
-	if !ok {
-		return 0, l.errorf(reason.Malformed, "a string holds an incomplete \\u escape")
-	}
-	if hi < 0xd800 || hi > 0xdfff {
-		l.pos += 6
-		return hi, nil
-	}
-	lo, ok := l.hex4(l.pos + 6)
-	if !ok || hi > 0xdbff || lo < 0xdc00 || lo > 0xdfff {
-		return 0, l.errorf(reason.Malformed, "a string holds half of a surrogate pair")
-	}
-	l.pos += 12
-	return (hi-0xd800)<<10 + (lo - 0xdc00) + 0x10000, nil
-}
-
-func (l *lexer) hex4(at int) (rune, bool) {
-	if at+6 > len(l.data) || l.data[at] != '\\' || l.data[at+1] != 'u' {
-		return 0, false
-	}
-	var r rune
-	for _, c := range l.data[at+2 : at+6] {
-		switch {
-		case c >= '0' && c <= '9':
-			r = r<<4 | rune(c-'0')
-		case c >= 'a' && c <= 'f':
-			r = r<<4 | rune(c-'a'+10)
-		case c >= 'A' && c <= 'F':
-			r = r<<4 | rune(c-'A'+10)
-		default:
-			return 0, false
-		}
-	}
-	return r, true
-}
-
 // integer reads a number, which must be an integer within ±2^53 in its only form.
 func (l *lexer) integer() (int64, error) {
 	c := l.peek()
@@ -284,27 +173,45 @@ func (l *lexer) integer() (int64, error) {
 		return 0, l.unexpected(c, "a number")
 	}
 	start := l.pos
-	for l.pos < len(l.data) {
-		c := l.data[l.pos]
-		if (c < '0' || c > '9') && c != '-' && c != '+' && c != '.' && c != 'e' && c != 'E' {
-			break
-		}
+	for l.pos < len(l.data) && isNumber[l.data[l.pos]] {
 		l.pos++
 	}
 	text := l.data[start:l.pos]
 	digits := bytes.TrimPrefix(text, []byte("-"))
-	if bytes.ContainsAny(text, ".eE") || string(text) == "-0" {
-		return 0, l.errorf(reason.NotInteger, "the number %q is not an integer", clip(text))
+	var n int64
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			if bytes.ContainsAny(text, ".eE") {
+				return 0, l.errorf(reason.NotInteger, "the number %q is not an integer", clip(text))
+			}
+			return 0, l.errorf(reason.Malformed, "%q is not a JSON number", clip(text))
+		}
+		if n = n*10 + int64(c-'0'); n > MaxInteger {
+			n = MaxInteger + 1 // no overflow, and never back in range
+		}
 	}
-	if len(digits) == 0 || bytes.ContainsAny(digits, "+-") || (len(digits) > 1 && digits[0] == '0') {
+	if len(digits) == 0 || (len(digits) > 1 && digits[0] == '0') {
 		return 0, l.errorf(reason.Malformed, "%q is not a JSON number", clip(text))
 	}
-	n, err := strconv.ParseInt(string(text), 10, 64)
-	if err != nil || n > MaxInteger || n < -MaxInteger {
+	if n > MaxInteger {
 		return 0, l.errorf(reason.IntegerRange, "the integer %q is beyond 2^53", clip(text))
+	}
+	if len(digits) < len(text) {
+		if n == 0 {
+			return 0, l.errorf(reason.NotInteger, "the number \"-0\" is not an integer")
+		}
+		n = -n
 	}
 	return n, nil
 }
+
+// isNumber holds the bytes of which JSON numbers consist.
+var isNumber = func() (set [256]bool) {
+	for _, c := range []byte("0123456789+-.eE") {
+		set[c] = true
+	}
+	return set
+}()
 
 // clip bounds what an error repeats of outside bytes.
 func clip(b []byte) []byte {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/rsa"
 	"crypto/sha256"
-	"encoding/json"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -64,13 +63,14 @@ func Parse[T metadata.Roles](data []byte, m Mode) (*File[T], error) {
 	}
 	f := &File[T]{Metadata: &metadata.Metadata[T]{UnrecognizedFields: map[string]any{}}, data: data}
 	// Guard made sure that the file has exactly these two members, so this is what FromBytes reads.
-	if err := json.Unmarshal(parts.signed, &f.Signed); err != nil {
-		return nil, reason.Errorf(reason.Malformed, "%s file: %v", role, err)
+	if err := decodeSigned(data, parts, &f.Signed); err != nil {
+		return nil, reason.Wrap(err, "%s file", role)
 	}
-	if err := json.Unmarshal(parts.signatures, &f.Signatures); err != nil {
-		return nil, reason.Errorf(reason.Malformed, "%s file: signatures: %v", role, err)
+	if f.Signatures, err = decodeSignatures(data[parts.signatures.start:parts.signatures.end]); err != nil {
+		return nil, reason.Wrap(err, "%s file", role)
 	}
-	if f.canonical, err = appendCanonical(make([]byte, 0, len(parts.signed)), parts.signed); err != nil {
+	signed := data[parts.signed.start:parts.signed.end]
+	if f.canonical, err = appendCanonical(make([]byte, 0, len(signed)), signed); err != nil {
 		return nil, reason.Wrap(err, "%s file", role)
 	}
 	again, err := Signed(f.Signed)

@@ -25,23 +25,38 @@ func TestParseValid(t *testing.T) {
 	}
 }
 
-// What Parse reads is what go-tuf reads, since trustedmetadata parses the same bytes again.
+// equalsGoTUF compares what Parse reads with what go-tuf reads, since trustedmetadata parses the same
+// bytes again.
+func equalsGoTUF[T tuf.Roles](t *testing.T, name string, data []byte) {
+	t.Helper()
+	f, err := metadata.Parse[T](data, metadata.Profile)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	want := &tuf.Metadata[T]{}
+	if _, err := want.FromBytes(data); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	if !reflect.DeepEqual(f.Metadata, want) {
+		t.Errorf("%s: got\n%+v\nwant\n%+v", name, f.Metadata, want)
+	}
+}
+
 func TestParseEqualsGoTUF(t *testing.T) {
 	d := deployment(t)
+	equalsGoTUF[metadata.RootRole](t, "root", d.File(metadata.Image, metadata.Root))
+	equalsGoTUF[metadata.TimestampRole](t, "timestamp", d.File(metadata.Image, metadata.Timestamp))
+	snapshot := d.File(metadata.Image, metadata.Snapshot)
+	equalsGoTUF[metadata.SnapshotRole](t, "snapshot", snapshot)
+	equalsGoTUF[metadata.SnapshotRole](t, "snapshot with a bare entry", replace(t, snapshot, `"meta":{`, `"meta":{"x.json":{"version":1},`))
+	equalsGoTUF[metadata.SnapshotRole](t, "snapshot with more members", replace(t, snapshot, `"meta":{"gw`, `"meta":{"x.json":{"x":[1,{"y":null}],"version":1},"gw`))
 	for _, role := range []string{"targets", "gw-100", "gw-100.stop", "pump-9"} {
-		data := d.File(metadata.Image, role)
-		f, err := metadata.ParseTargets(data, metadata.Profile)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, err := tuf.Targets().FromBytes(data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !reflect.DeepEqual(f.Metadata, want) {
-			t.Errorf("%s: got\n%+v\nwant\n%+v", role, f.Metadata, want)
-		}
+		equalsGoTUF[metadata.TargetsRole](t, role, d.File(metadata.Image, role))
 	}
+	gw := d.File(metadata.Image, "gw-100")
+	equalsGoTUF[metadata.TargetsRole](t, "target with more members", replace(t, gw, `"length":8`, `"x":{"y":7},"length":8`))
+	equalsGoTUF[metadata.TargetsRole](t, "signature with more members", replace(t, gw, `{"keyid"`, `{"x":"y","keyid"`))
+	equalsGoTUF[metadata.TargetsRole](t, "white space", replace(t, gw, `"custom":{`, "\"custom\" :\n {\t"))
 }
 
 // trap is one fault in an otherwise valid file.

@@ -36,10 +36,11 @@ type shape struct {
 	// which no two may be equal, and twice the reason if they are.
 	tooMany, twice reason.Reason
 	distinct       string
-	// accept looks at a string.
-	accept func(string) error
+	// accept looks at a string; verbatim refuses escapes in it, which go-tuf does not decode in hex.
+	accept   func(string) error
+	verbatim bool
 	// capture keeps where the value lies.
-	capture func(*parts, []byte)
+	capture func(*parts) *span
 }
 
 type field struct {
@@ -82,12 +83,12 @@ var schemas = map[Mode]map[string]*shape{
 
 func fileShape(role string, m Mode) *shape {
 	signed := signedShape(role, m)
-	signed.capture = func(p *parts, raw []byte) { p.signed = raw }
-	signature := fixedOf(must("keyid", &shape{kind: ofText}), must("sig", &shape{kind: ofText, accept: acceptHex}))
+	signed.capture = func(p *parts) *span { return &p.signed }
+	signature := fixedOf(must("keyid", &shape{kind: ofText}), must("sig", hexShape()))
 	signatures := &shape{
 		kind: ofList, elem: signature, max: MaxSignatures, tooMany: reason.TooManySignatures,
 		distinct: "keyid", twice: reason.TooManySignatures,
-		capture: func(p *parts, raw []byte) { p.signatures = raw },
+		capture: func(p *parts) *span { return &p.signatures },
 	}
 	file := fixedOf(must("signed", signed), must("signatures", signatures))
 	file.closed = true
@@ -114,16 +115,21 @@ func signedShape(role string, m Mode) *shape {
 		}
 	case Timestamp, Snapshot:
 		meta := mapOf(metaShape())
+		meta.capture = entriesSpan
 		if role == Timestamp {
 			// go-tuf dereferences this entry without looking.
 			meta.require = "snapshot.json"
 		}
 		s.fields = append(s.fields, must("meta", meta))
 	case Targets:
-		s.fields = append(s.fields, must("targets", mapOf(targetShape(m))), may("delegations", delegationsShape(m)))
+		targets := mapOf(targetShape(m))
+		targets.capture = entriesSpan
+		s.fields = append(s.fields, must("targets", targets), may("delegations", delegationsShape(m)))
 		if m == Profile {
 			s.fields = append(s.fields, may(HighField, highShape()), may(StopField, stopShape()))
 		}
 	}
 	return s
 }
+
+func entriesSpan(p *parts) *span { return &p.entries }

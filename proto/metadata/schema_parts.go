@@ -23,7 +23,7 @@ func acceptDelegated(s string) error {
 
 func textShape() *shape { return &shape{kind: ofText} }
 
-func hexShape() *shape { return &shape{kind: ofText, accept: acceptHex} }
+func hexShape() *shape { return &shape{kind: ofText, accept: acceptHex, verbatim: true} }
 
 func intShape() *shape { return &shape{kind: ofInteger, min: -MaxInteger} }
 
