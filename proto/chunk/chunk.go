@@ -12,7 +12,10 @@
 package chunk
 
 import (
+	"time"
+
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
 
 	countersignv1 "github.com/countersign-ota/countersign/proto/countersign/v1"
@@ -36,6 +39,14 @@ const (
 // bufferSize is how many bytes are batched for one write to, or read from, the connection: four TLS
 // records.
 const bufferSize = 64 << 10
+
+// While a call waits and nothing comes, the client asks after this long whether the server is still
+// there, and gives the connection up when it does not answer; else a cable that was pulled would
+// look like a slow server for ever. Without a call there are no such pings: a device then sleeps.
+const (
+	pingAfter = time.Minute
+	pingWait  = 20 * time.Second
+)
 
 // Frame is a DownloadResponse.
 type Frame struct {
@@ -63,8 +74,8 @@ func (p *Part) Free() {
 	p.Data, p.Header = nil, nil
 }
 
-// ServerOptions are what a server needs to send and receive chunks well: the codec, static windows
-// and buffers. Limits of messages and connections stay the server's own.
+// ServerOptions are what a server needs to send and receive chunks well: the codec, static windows,
+// buffers, and leave for the pings of DialOptions. Limits of messages and connections stay the server's own.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(Codec{}),
@@ -72,6 +83,8 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.StaticConnWindowSize(4 * connWindow),
 		grpc.WriteBufferSize(bufferSize),
 		grpc.ReadBufferSize(bufferSize),
+		// By default a server takes such pings for abuse when it has nothing to send for a while.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingAfter / 2}),
 	}
 }
 
@@ -83,5 +96,6 @@ func DialOptions() []grpc.DialOption {
 		grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithWriteBufferSize(bufferSize),
 		grpc.WithReadBufferSize(bufferSize),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingWait}),
 	}
 }
