@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -65,12 +66,27 @@ func KeyID(k *Key) (string, error) {
 	if k == nil {
 		return "", reason.Errorf(reason.KeyMalformed, "no key")
 	}
-	canonical, err := Canonical(k)
+	canonical, err := canonicalKey(k)
 	if err != nil {
 		return "", reason.Errorf(reason.KeyMalformed, "key id: %v", err)
 	}
 	sum := sha256.Sum256(canonical)
 	return hex.EncodeToString(sum[:]), nil
+}
+
+// canonicalKey appends the common form directly, since every verification asks for ids; keys with more
+// members go through go-tuf's MarshalJSON.
+func canonicalKey(k *Key) ([]byte, error) {
+	plain := len(k.UnrecognizedFields) == 0 && len(k.Value.UnrecognizedFields) == 0 &&
+		utf8.ValidString(k.Type) && utf8.ValidString(k.Scheme) && utf8.ValidString(k.Value.PublicKey)
+	if !plain {
+		return Canonical(k)
+	}
+	out := make([]byte, 0, len(k.Value.PublicKey)+128)
+	out = appendCanonicalString(append(out, `{"keytype":`...), []byte(k.Type))
+	out = appendCanonicalString(append(out, `,"keyval":{"public":`...), []byte(k.Value.PublicKey))
+	out = appendCanonicalString(append(out, `},"scheme":`...), []byte(k.Scheme))
+	return append(out, '}'), nil
 }
 
 // CheckKey returns the public key of k after checking its type, scheme, length and curve

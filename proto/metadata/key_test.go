@@ -17,6 +17,7 @@ import (
 
 	"github.com/sigstore/sigstore/pkg/signature"
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
+	"pgregory.net/rapid"
 
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/metadata/metadatatest"
@@ -91,6 +92,23 @@ func TestNewKey(t *testing.T) {
 		_, err := metadata.NewKey(pub)
 		wantReason(t, err, reason.KeyMalformed)
 	}
+}
+
+// Ids are those of go-tuf, with and without further members.
+func TestKeyIDEqualsGoTUF(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		k := keyOf(rapid.String().Draw(t, "type"), rapid.String().Draw(t, "scheme"), rapid.String().Draw(t, "public"))
+		k.UnrecognizedFields = members().Draw(t, "members")
+		k.Value.UnrecognizedFields = members().Draw(t, "value members")
+		fresh := *k
+		want, err := fresh.ID()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := metadata.KeyID(k); err != nil || got != want {
+			t.Fatalf("got %s, %v, want %s", got, err, want)
+		}
+	})
 }
 
 // KeyID sees a changed key; go-tuf's ID answers what it saw first.
