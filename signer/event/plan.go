@@ -252,9 +252,9 @@ func (r *planReader) rule(n *yaml.Node, pairs []pair) (Rule, error) {
 				return Rule{}, err
 			}
 		}
-	}
-	if len(rule.Require) == 0 {
-		return Rule{}, r.errorf(n, "nobody is required to sign")
+		if len(rule.Require) == 0 {
+			return Rule{}, r.errorf(pairs[i].value, "nobody is required to sign")
+		}
 	}
 	return rule, nil
 }
@@ -275,7 +275,15 @@ func (r *planReader) class(rule *Rule, member string, c pair) error {
 	if _, ok := rule.Require[class]; !ok {
 		return r.errorf(c.name, "class %q is not required", class)
 	}
-	rule.People[class], err = r.persons(c.value)
+	ids, err := r.persons(c.value)
+	for i, id := range ids {
+		for _, other := range sortedClasses(rule.People) {
+			if slices.Contains(rule.People[other], id) {
+				return r.errorf(c.value.Content[i], "%q is of class %q and %q, a person has one class in a role", id, other, class)
+			}
+		}
+	}
+	rule.People[class] = ids
 	return err
 }
 

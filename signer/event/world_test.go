@@ -2,6 +2,7 @@ package event_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -216,10 +217,34 @@ func (w *world) tryPublish(copies ...*event.Event) (*event.Judgement, error) {
 	return j, nil
 }
 
+// founded keeps what found made, by plan: most tests begin with one of a few.
+var founded sync.Map
+
+type foundation struct {
+	files   map[string][]byte
+	history []byte
+}
+
 // found founds the deployment of a plan.
 func (w *world) found(plan string) *event.Plan {
 	w.t.Helper()
 	p := w.plan(plan)
+	if f, ok := founded.Load(plan); ok {
+		w.files = maps.Clone(f.(foundation).files)
+		h, err := event.ParseHistory(f.(foundation).history)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.server = h
+		return p
+	}
+	defer func() {
+		history, err := w.server.Bytes()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		founded.Store(plan, foundation{maps.Clone(w.files), history})
+	}()
 	e, err := event.NewInit(p, w.opening())
 	if err != nil {
 		w.t.Fatal(err)
