@@ -27,6 +27,7 @@ type attack struct {
 
 // run lets a device see the honest repository, then the evil one, then the honest one that went on.
 func (a attack) run(t *testing.T) {
+	t.Parallel() // most of the time is spent waiting for the disk
 	honest, evil := published(t), published(t)
 	v := newDevice(t, honest)
 	target := a.target
