@@ -236,9 +236,14 @@ func TestTargetsDelegation(t *testing.T) {
 		role string
 		want reason.Reason
 	}{
-		{targets, "gw-100", ""}, {targets, "gw-100.stop", ""}, {pump, "pump-9.bin-f", ""},
-		{targets, "gw-200", reason.Malformed}, {targets, "pump-9.bin-f", reason.Malformed},
-		{pump, "pump-9.bin-10", reason.Malformed}, {pump, "pump-9", reason.Malformed}, {gw, "gw-100.bin-0", reason.Malformed},
+		{targets, "gw-100", ""},
+		{targets, "gw-100.stop", ""},
+		{pump, "pump-9.bin-f", ""},
+		{targets, "gw-200", reason.Malformed},
+		{targets, "pump-9.bin-f", reason.Malformed},
+		{pump, "pump-9.bin-10", reason.Malformed},
+		{pump, "pump-9", reason.Malformed},
+		{gw, "gw-100.bin-0", reason.Malformed},
 	} {
 		del, err := metadata.TargetsDelegation(tt.file, tt.role, metadata.Profile)
 		wantReason(t, err, tt.want)
