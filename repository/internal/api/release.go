@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
 
 	"github.com/countersign-ota/countersign/proto/chunk"
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
@@ -112,8 +114,11 @@ func (p *parts) next() (chunk.Part, bool, error) {
 	defer t.Stop()
 	select {
 	case next := <-p.in:
-		if errors.Is(next.err, io.EOF) {
+		switch {
+		case errors.Is(next.err, io.EOF):
 			return chunk.Part{}, true, nil
+		case status.Code(next.err) == codes.Internal: // the codec's refusal; gRPC keeps only its words
+			return chunk.Part{}, false, reason.Errorf(reason.Malformed, "upload: %s", status.Convert(next.err).Message())
 		}
 		return next.Part, false, next.err
 	case <-t.C:
