@@ -56,11 +56,11 @@ func (t *trial) parse() error {
 			return err
 		}
 		if f.Role == metadata.Root {
-			if p.root, err = parseRoot(f); err == nil {
+			if p.root, err = cached(t.state.cache, "signed root", f.Signed, func() (*rootFile, error) { return parseRoot(f) }); err == nil {
 				p.version, p.expires = p.root.Signed.Version, p.root.Signed.Expires
 			}
 		} else {
-			if p.targets, err = parseTargets(f); err == nil {
+			if p.targets, err = cached(t.state.cache, "signed targets", f.Signed, func() (*targetsFile, error) { return parseTargets(f) }); err == nil {
 				p.version, p.expires = p.targets.Signed.Version, p.targets.Signed.Expires
 			}
 		}

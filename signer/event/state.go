@@ -24,6 +24,7 @@ type State struct {
 	// verify is false where the files were judged before they were published.
 	verify bool
 	pins   Pins
+	cache  *Cache // may be nil
 	roots  map[metadata.Repository]*rootFile
 	// targets holds what was asked for; nil for a role that does not exist.
 	targets map[string]*targetsFile
@@ -163,7 +164,7 @@ func (s *State) root(r metadata.Repository) (*rootFile, error) {
 		s.roots[r] = nil
 		return nil, nil
 	}
-	root, err := metadata.ParseRoot(data, metadata.Profile)
+	root, err := cached(s.cache, "root file", data, func() (*rootFile, error) { return metadata.ParseRoot(data, metadata.Profile) })
 	if err == nil {
 		err = metadata.CheckScope(root.Signed.UnrecognizedFields, s.deployment, r, metadata.Root)
 	}
@@ -190,7 +191,7 @@ func (s *State) role(role string) (*targetsFile, error) {
 		s.targets[role] = nil
 		return nil, nil
 	}
-	t, err := metadata.ParseTargets(data, metadata.Profile)
+	t, err := cached(s.cache, "targets file", data, func() (*targetsFile, error) { return metadata.ParseTargets(data, metadata.Profile) })
 	if err == nil {
 		err = metadata.CheckScope(t.Signed.UnrecognizedFields, s.deployment, metadata.Image, role)
 	}
