@@ -134,7 +134,7 @@ func FuzzSequence(f *testing.F) {
 			}
 			record = now
 			for role, data := range store {
-				if !known[content(t, data)] {
+				if !known[string(data)] && !known[content(t, data)] {
 					t.Fatalf("stored %s is no file that anybody signed", role)
 				}
 			}
@@ -143,23 +143,23 @@ func FuzzSequence(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := serve(d)
-		if err := c.Refresh(context.Background(), s); err != nil {
+		honest := &tape{ages: ages[len(ages)-1:]}
+		if err := c.Refresh(context.Background(), honest); err != nil {
 			t.Fatalf("honest cycle: %v [%s]", err, reason.Of(err))
 		}
-		if _, err := c.Target(context.Background(), s, "gw-100/2.4.2/gw.img"); err != nil {
+		if _, err := c.Target(context.Background(), honest, "gw-100/2.4.2/gw.img"); err != nil {
 			t.Fatalf("honest cycle: %v [%s]", err, reason.Of(err))
 		}
 	})
 }
 
-// contents returns the canonical signed parts of all role files that were ever published.
+// contents returns all role files that were ever published, and their canonical signed parts.
 func contents(t testing.TB, ages []map[string][]byte) map[string]bool {
 	known := map[string]bool{}
 	for _, files := range ages {
 		for path, data := range files {
 			if strings.HasSuffix(path, ".json") {
-				known[content(t, data)] = true
+				known[string(data)], known[content(t, data)] = true, true
 			}
 		}
 	}
