@@ -126,34 +126,35 @@ func (b Boot) run(ctx context.Context, args ...string) ([]byte, error) {
 	switch {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%s: %w", what, ctx.Err())
-	case limited.Err() != nil:
-		return nil, reason.Errorf(reason.InstallFailed, "%s took longer than %v", what, timeout)
 	case out.over || errOut.over:
 		return nil, reason.Errorf(reason.InstallFailed, "%s printed more than %d bytes", what, maxBootOutput)
+	case limited.Err() != nil:
+		return nil, reason.Errorf(reason.InstallFailed, "%s took longer than %v", what, timeout)
 	case err != nil:
-		text := strings.TrimSpace(errOut.String())
+		text := strings.TrimSpace(errOut.kept.String())
 		var exit *exec.ExitError
 		if errors.As(err, &exit) && text != "" {
 			return nil, reason.Errorf(reason.InstallFailed, "%s: %w: %q", what, err, text)
 		}
 		return nil, reason.Errorf(reason.InstallFailed, "%s: %w", what, err)
 	}
-	return out.Bytes(), nil
+	return out.kept.Bytes(), nil
 }
 
-// capped keeps the first maxBootOutput bytes.
+// capped keeps the first maxBootOutput bytes. The buffer is no embedded field: its ReadFrom would be
+// found by io.Copy, and that has no limit.
 type capped struct {
-	bytes.Buffer
+	kept bytes.Buffer
 	over bool
 }
 
 // Write takes everything, so that the command does not die of a closed pipe.
 func (c *capped) Write(p []byte) (int, error) {
 	n := len(p)
-	if room := maxBootOutput - c.Len(); len(p) > room {
+	if room := maxBootOutput - c.kept.Len(); len(p) > room {
 		c.over = true
 		p = p[:room]
 	}
-	c.Buffer.Write(p)
+	c.kept.Write(p)
 	return n, nil
 }

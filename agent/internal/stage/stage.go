@@ -158,7 +158,7 @@ func (d *Dir) Stage(ctx context.Context, f File, source Source, progress func(do
 	switch err := Verify(ctx, path, f.SHA256, f.Length); {
 	case err == nil:
 		progress(f.Length, f.Length)
-		return path, nil
+		return path, d.tidy(f) // the power may have gone before the last call could
 	case ctx.Err() != nil:
 		return "", ctx.Err()
 	case !errors.Is(err, fs.ErrNotExist):
@@ -188,10 +188,20 @@ func (d *Dir) Stage(ctx context.Context, f File, source Source, progress func(do
 	if err := durable.Rename(d.partPath(f.SHA256), path); err != nil {
 		return "", local("rename", d.partPath(f.SHA256), err)
 	}
-	if err := durable.Remove(d.hashPath(f.SHA256)); err != nil {
-		return "", local("remove", d.hashPath(f.SHA256), err)
+	return path, d.tidy(f)
+}
+
+// tidy removes what lay beside a file that is whole now.
+func (d *Dir) tidy(f File) error {
+	for _, name := range []string{d.hashPath(f.SHA256), d.partPath(f.SHA256)} {
+		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := durable.Remove(name); err != nil {
+			return local("remove", name, err)
+		}
 	}
-	return path, nil
+	return nil
 }
 
 // failed ends a transfer that did not succeed. Bytes that are not the signed ones are removed, and

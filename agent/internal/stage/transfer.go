@@ -23,12 +23,12 @@ var (
 // transfer brings all bytes, in as many attempts as it takes and Options allow.
 func (d *Dir) transfer(ctx context.Context, p *part, f File, source Source, progress func(done, total int64)) error {
 	failures, short := 0, int64(-1)
-	for {
+	for p.n < f.Length { // there is nothing to ask for at the end of a file
 		before := p.n
 		err := d.attempt(ctx, p, f, source, progress)
 		switch {
 		case err == nil:
-			return nil
+			continue
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case !transient(err):
@@ -52,6 +52,7 @@ func (d *Dir) transfer(ctx context.Context, p *part, f File, source Source, prog
 			return err
 		}
 	}
+	return nil
 }
 
 // enough is how many bytes an attempt must bring to count as progress.
