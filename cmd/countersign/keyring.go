@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/countersign-ota/countersign/cmd/countersign/internal/show"
 	"github.com/countersign-ota/countersign/cmd/internal/cli"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
@@ -85,7 +86,7 @@ func (t *tool) signingKey(j *judged) (ownKey, *event.Signing, error) {
 			return ownKey{}, nil, err
 		}
 		s, err := j.MaySign(k.keys(), j.view.history)
-		return k, s, err
+		return k, s, notInRole(err, j, k)
 	}
 	own, err := t.ownKeys()
 	if err != nil {
@@ -116,9 +117,36 @@ func (t *tool) onlyKey(j *judged, own []ownKey) (ownKey, *event.Signing, error) 
 		slices.Sort(ids)
 		return ownKey{}, nil, cli.Usagef("several keys here may sign: %s", strings.Join(ids, ", ")).WithHint("add --key %s", ids[0])
 	case refused != nil:
-		return ownKey{}, nil, refused
+		return ownKey{}, nil, notInRole(refused, j, own[0])
 	}
 	return ownKey{}, nil, cli.Usagef("there is no key on this machine").WithHint("countersign key new --person ID")
+}
+
+// notInRole words the refusal of a key that is in no role of the event: whose key it is, the role, and
+// who is in it.
+func notInRole(err error, j *judged, k ownKey) error {
+	if !reason.Is(err, reason.KeyNotInRole) {
+		return err
+	}
+	id, kerr := metadata.KeyID(k.public.Image)
+	if kerr != nil {
+		return err
+	}
+	f := &j.Files[0]
+	var ids []string
+	for _, s := range f.Signers {
+		for _, p := range s.Delegation.Quorum.People {
+			ids = append(ids, p.ID)
+		}
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	are := "are"
+	if len(ids) == 1 {
+		are = "is"
+	}
+	return reason.Errorf(reason.KeyNotInRole, "key %s (%s) is not in role %s; %s %s", short(id), k.public.Person,
+		roleName(f.Repository, f.Role), show.And(ids), are).WithHint("countersign key show lists your roles")
 }
 
 // unlock asks for the passphrase and opens the key. who names person and keys.

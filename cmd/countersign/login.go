@@ -154,6 +154,9 @@ func (t *tool) report(ctx context.Context, d *deployment, roles []string, pin ev
 		if err := t.contact(ctx, v, metadata.Image); err != nil {
 			return err
 		}
+		if err := v.readAll(); err != nil {
+			return err
+		}
 		if err := v.remember(); err != nil {
 			return err
 		}

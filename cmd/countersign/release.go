@@ -79,7 +79,7 @@ func (t *tool) release(ctx context.Context, r, specFile, out string, dry bool) e
 	}
 	spec, err := event.LoadSpec(specFile)
 	if err != nil {
-		return err
+		return undone(err, "nothing was opened")
 	}
 	v, err := t.inForce(ctx, "", metadata.Image)
 	if err != nil {

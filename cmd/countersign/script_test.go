@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 //	                          product gw-100 of engineering (rivera) and quality (chen, okafor) exists
 //	stop DEPLOYMENT           its server ends
 func TestScripts(t *testing.T) {
+	t.Cleanup(removeWorlds)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,

@@ -98,10 +98,11 @@ func (s *source) Root(r metadata.Repository, version int64) ([]byte, error) {
 }
 
 // base returns all files that were read or kept, ordered by repository, role and version: what is
-// kept here once a state has verified it. Read files go before kept ones.
-func (s *source) base() []event.BaseFile {
+// kept here once a state has verified it. Read files go before kept ones, and those before the older
+// ones.
+func (s *source) base(older map[place][]byte) []event.BaseFile {
 	all := map[place][]byte{}
-	for _, from := range []map[place][]byte{s.kept, s.read} {
+	for _, from := range []map[place][]byte{older, s.kept, s.read} {
 		for p, data := range from {
 			if data != nil && (p.role != metadata.Root || p.version > 0) {
 				all[p] = data

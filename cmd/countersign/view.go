@@ -112,7 +112,11 @@ func (v *view) remember() error {
 	if err != nil {
 		return diskFull(err)
 	}
-	return diskFull(v.place.KeepBase(v.source.base()))
+	kept, err := v.place.Base()
+	if err != nil {
+		return err
+	}
+	return diskFull(v.place.KeepBase(v.source.base(newSource(v.source.ctx, nil, kept).kept)))
 }
 
 func (v *view) where() string {
@@ -122,8 +126,14 @@ func (v *view) where() string {
 	return v.host()
 }
 
-// readAll reads and verifies top-level targets, and every product with its stop list and bins.
+// readAll reads and verifies top-level targets, every product with its stop list, and the director's
+// root where it is pinned.
 func (v *view) readAll() error {
+	if v.state.Pinned(metadata.Director) {
+		if _, err := v.state.Pin(metadata.Director); err != nil {
+			return err
+		}
+	}
 	if _, _, err := v.state.Role(metadata.Image, metadata.Targets); err != nil {
 		return err
 	}

@@ -146,6 +146,16 @@ var worlds = struct {
 	by map[string]*founded
 }{by: map[string]*founded{}}
 
+func removeWorlds() {
+	worlds.mu.Lock()
+	defer worlds.mu.Unlock()
+	for _, w := range worlds.by {
+		if w.dir != "" {
+			_ = os.RemoveAll(w.dir)
+		}
+	}
+}
+
 // plan is that of the founded deployments.
 const plan = `deployment: %s
 online: online.pub
@@ -175,7 +185,7 @@ func cmdWorld(ts *testscript.TestScript, neg bool, args []string) {
 	work := ts.Getenv("WORK")
 	ts.Check(copyTree(w.dir, work))
 	dir := filepath.Join(work, args[0]+".server")
-	ts.Check(newPorts(work, dir))
+	ts.Check(newPorts(w.dir, work, dir))
 	servers.start(ts, args[0], dir)
 }
 
@@ -284,8 +294,9 @@ func copyTree(from, to string) error {
 	})
 }
 
-// newPorts gives a copied server other ports, and tells it to everybody who knows the old ones.
-func newPorts(work, server string) error {
+// newPorts gives a copied server other ports, and tells it to everybody who knows the old ones; paths
+// below from become paths below work.
+func newPorts(from, work, server string) error {
 	cfg, err := repository.LoadConfig(filepath.Join(server, repository.ConfigFile))
 	if err != nil {
 		return err
@@ -294,7 +305,7 @@ func newPorts(work, server string) error {
 	if err != nil {
 		return err
 	}
-	replace := strings.NewReplacer(cfg.GRPC, "localhost:"+grpc, cfg.HTTPS, "localhost:"+https, cfg.Dir, server)
+	replace := strings.NewReplacer(cfg.GRPC, "localhost:"+grpc, cfg.HTTPS, "localhost:"+https, from, work)
 	files := []string{filepath.Join(server, repository.ConfigFile)}
 	for _, p := range everybody {
 		files = append(files, filepath.Join(work, p, "countersign", "config.yaml"))

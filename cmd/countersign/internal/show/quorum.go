@@ -133,7 +133,12 @@ func Classes(require map[string]int) string {
 }
 
 // Or joins names for a sentence: "chen or okafor"; "nobody" when there are none.
-func Or(names []string) string {
+func Or(names []string) string { return enumerate(names, "or") }
+
+// And joins names for a sentence: "okafor and rivera".
+func And(names []string) string { return enumerate(names, "and") }
+
+func enumerate(names []string, word string) string {
 	switch len(names) {
 	case 0:
 		return "nobody"
@@ -141,7 +146,7 @@ func Or(names []string) string {
 		return cli.Safe(names[0])
 	}
 	last := len(names) - 1
-	return cli.Safe(strings.Join(names[:last], ", ")) + " or " + cli.Safe(names[last])
+	return cli.Safe(strings.Join(names[:last], ", ")) + " " + word + " " + cli.Safe(names[last])
 }
 
 // Nobody joins names with commas; "nobody" when there are none.
