@@ -258,3 +258,8 @@ func TestStrangersSendSmallMessages(t *testing.T) {
 		t.Errorf("8 MiB of an operator: %v", err)
 	}
 }
+
+func sha(data []byte) []byte {
+	sum := sha256.Sum256(data)
+	return sum[:]
+}

@@ -86,6 +86,7 @@ func (a *API) Serve(ctx context.Context, grpcListener, webListener net.Listener,
 	case <-ctx.Done():
 	case first = <-errs:
 	}
+	a.Log.Info("draining", "for", drain)
 	a.health.Shutdown()
 	f.close()
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
