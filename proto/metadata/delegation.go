@@ -158,7 +158,11 @@ func (d *Delegation) Check(m Mode) error {
 // It returns threshold when fewer distinct keys than demanded signed (TUF 5.3.4, 5.4.2, 5.5.3,
 // 5.6.3), quorum-not-met when a class lacks people.
 func (d *Delegation) Verify(canonical []byte, sigs []Signature) error {
-	valid := d.valid(canonical, sigs)
+	return d.satisfied(d.valid(canonical, sigs))
+}
+
+// satisfied is the rule of Verify over the ids of keys whose signatures are valid.
+func (d *Delegation) satisfied(valid []string) error {
 	if d.Threshold < 1 || len(valid) < d.Threshold {
 		return reason.Errorf(reason.Threshold, "role %q: %d valid signatures by its keys, wanted %d", d.Role, len(valid), d.Threshold)
 	}
@@ -193,8 +197,13 @@ type ClassTally struct {
 
 // Tally counts sigs over canonical as Verify does.
 func (d *Delegation) Tally(canonical []byte, sigs []Signature) Tally {
-	valid := d.valid(canonical, sigs)
-	t := Tally{Valid: valid, Complete: d.Verify(canonical, sigs) == nil}
+	return d.TallyOf(d.valid(canonical, sigs))
+}
+
+// TallyOf counts key ids that an earlier Tally of the same delegation and the same signed part gave as
+// Valid, or whose signatures the caller verified with the delegation's keys. It verifies nothing.
+func (d *Delegation) TallyOf(valid []string) Tally {
+	t := Tally{Valid: valid, Complete: d.satisfied(valid) == nil}
 	if d.Quorum != nil {
 		t.Classes = d.tally(valid)
 		return t
