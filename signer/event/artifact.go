@@ -66,7 +66,7 @@ func (j *Judgement) CompareArtifact(path string) ([]Artifact, error) {
 	}
 	for _, a := range found {
 		if !a.Same {
-			return found, reason.Errorf(reason.ArtifactDiffers, "%s is not what event %.12s names: sha256 %.12s… of %d bytes, event %.12s… of %d bytes", a.File, j.id, a.SHA256, a.Length, a.Blob.SHA256, a.Blob.Length).
+			return found, reason.Errorf(reason.ArtifactDiffers, "%s is not what event %.12s names: sha256 %.12s…, event %.12s…", filepath.Base(a.File), j.id, a.SHA256, a.Blob.SHA256).
 				WithHint("ask who opened the event which build this is; do not sign")
 		}
 	}

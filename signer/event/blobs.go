@@ -64,7 +64,7 @@ func (t *trial) evidence(c *change, want map[string]Blob) error {
 			return err
 		}
 		if _, ok := e.firmware.Evidence["sbom"]; !ok && policy.SBOM == metadata.SBOMRequired {
-			return reason.Errorf(reason.SBOMMissing, "%s has no SBOM, and its product wants one", e.path).
+			return reason.Errorf(reason.SBOMMissing, "%s has no SBOM, and its product wants one", c.name()).
 				WithHint("name a CycloneDX or SPDX file at evidence.sbom in release.yaml")
 		}
 		for _, kind := range slices.Sorted(maps.Keys(e.firmware.Evidence)) {

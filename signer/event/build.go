@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -40,13 +41,15 @@ func (p *Plan) quorum(rule Rule, keyOf func(*key.Public) *metadata.Key) (map[str
 	for _, class := range sortedClasses(rule.People) {
 		for _, id := range rule.People[class] {
 			pub := p.People[id]
+			// A signed quorum names everybody; who gave no name goes by the id.
+			name := cmp.Or(pub.Name, id)
 			k := keyOf(pub)
 			keyid, err := metadata.KeyID(k)
 			if err != nil {
 				return nil, nil, nil, reason.Wrap(err, "%s: key of %s", p.name, id)
 			}
 			keys[keyid] = k
-			q.People = append(q.People, metadata.Person{ID: id, Class: class, KeyID: keyid, Name: pub.Name})
+			q.People = append(q.People, metadata.Person{ID: id, Class: class, KeyID: keyid, Name: name})
 		}
 	}
 	slices.SortFunc(q.People, func(a, b metadata.Person) int {

@@ -23,6 +23,24 @@ func (s *State) Delegation(r metadata.Repository, role string) (*metadata.Delega
 	return d, err
 }
 
+// Base returns the verified role files that were read so far, roots from 1 on, in the order of an
+// event: a tool that keeps them can open events without network.
+func (s *State) Base() ([]BaseFile, error) {
+	var base []BaseFile
+	for _, v := range s.Seen() {
+		if v.Role == metadata.Root {
+			roots, err := rootsOf(s.files, v.Repository)
+			if err != nil {
+				return nil, err
+			}
+			base = append(base, roots...)
+			continue
+		}
+		base = append(base, BaseFile{v.Repository, v.Role, s.targets[v.Role].Bytes()})
+	}
+	return base, nil
+}
+
 // Products returns the products that top-level targets delegate to, ordered.
 func (s *State) Products() ([]string, error) {
 	targets, err := s.role(metadata.Targets)

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"strings"
 	"time"
 
 	"github.com/countersign-ota/countersign/proto/metadata"
@@ -103,7 +104,7 @@ func Judge(e *Event, s *State, o Options) (*Judgement, error) {
 		err = t.checkSubject()
 	}
 	if err != nil {
-		return nil, reason.Wrap(err, "event %.12s", id)
+		return nil, ofEvent(id, err)
 	}
 	j := &Judgement{
 		Event: &Event{Proposal: e.Proposal, Base: e.Base},
@@ -126,6 +127,16 @@ func Judge(e *Event, s *State, o Options) (*Judgement, error) {
 	return j, nil
 }
 
+// ofEvent puts the event in front of an error: as its subject where the text goes on as a sentence.
+func ofEvent(id string, err error) error {
+	for _, verb := range []string{"is ", "builds ", "says "} {
+		if strings.HasPrefix(err.Error(), verb) {
+			return reason.Errorf(reason.Of(err), "event %.12s %v", id, err).WithHint("%s", reason.HintOf(err))
+		}
+	}
+	return reason.Wrap(err, "event %.12s", id)
+}
+
 // ID returns the id of the judged event.
 func (j *Judgement) ID() string { return j.id }
 
@@ -146,7 +157,7 @@ type trial struct {
 func (t *trial) run() error {
 	p := &t.event.Proposal
 	if p.Deployment != t.state.deployment {
-		return reason.Errorf(reason.ScopeMismatch, "of deployment %q, wanted %q", p.Deployment, t.state.deployment)
+		return reason.Errorf(reason.ScopeMismatch, "is of deployment %q, wanted %q", p.Deployment, t.state.deployment)
 	}
 	k, ok := kinds[p.Kind]
 	if !ok {

@@ -29,10 +29,11 @@ var kinds = map[string]kindRules{
 
 // shape makes sure that the event holds the files of its kind.
 func (t *trial) shape(k kindRules) error {
-	if err := k.shape(t); err != nil {
+	err := k.shape(t)
+	if reason.Is(err, reason.Profile) {
 		return reason.Wrap(err, "kind %s", t.event.Proposal.Kind)
 	}
-	return nil
+	return err
 }
 
 func (t *trial) must(r metadata.Repository, role string) error {
@@ -63,7 +64,7 @@ func shapeInit(t *trial) error {
 			return err
 		}
 		if root != nil {
-			return reason.Errorf(reason.EventStale, "deployment %q has %s root %d already", t.state.deployment, r, root.Signed.Version)
+			return reason.Errorf(reason.EventStale, "is stale: deployment %q has %s root %d already", t.state.deployment, r, root.Signed.Version)
 		}
 	}
 	if err := t.must(metadata.Image, metadata.Targets); err != nil {

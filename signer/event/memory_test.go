@@ -24,7 +24,7 @@ func TestMemoryRefusesOldBases(t *testing.T) {
 
 	_, err := w.trySign(old, "chen", chen)
 	wantReason(t, err, reason.BaseTooOld)
-	if err != nil && !strings.Contains(err.Error(), "builds on image gw-100 version 1, this machine has seen 2") {
+	if err != nil && !strings.Contains(err.Error(), " builds on gw-100 version 1, this machine has seen 2") {
 		t.Errorf("error %q", err)
 	}
 	t.Run("old root", func(t *testing.T) {

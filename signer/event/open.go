@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/countersign-ota/countersign/proto/metadata"
-	"github.com/countersign-ota/countersign/proto/reason"
 )
 
 // Opening is what the opener of an event brings besides the plan or spec.
@@ -68,7 +67,7 @@ func (d *draft) finish() (*Event, error) {
 	p.Blobs = slices.CompactFunc(p.Blobs, func(a, b Blob) bool { return a == b })
 	t := &trial{event: d.e, state: d.s, opts: Options{Now: d.o.Now, Memory: d.o.Memory, AllowExample: d.o.AllowExample}}
 	if err := t.run(); err != nil {
-		return nil, reason.Wrap(err, "%s of %s cannot be opened", p.Kind, p.Deployment)
+		return nil, err
 	}
 	p.Subject = t.subject()
 	base, err := BaseOf(d.e, d.s.files)

@@ -3,6 +3,8 @@ package event
 import (
 	"time"
 
+	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
 )
@@ -29,7 +31,15 @@ type proposed struct {
 	signers []Signers
 }
 
-func (p *proposed) String() string { return string(p.repository) + " " + p.role }
+func (p *proposed) String() string { return roleName(p.repository, p.role) }
+
+// roleName names a role for people: only roots need their repository.
+func roleName(r metadata.Repository, role string) string {
+	if role == metadata.Root {
+		return string(r) + " " + role
+	}
+	return role
+}
 
 func parseRoot(f ProposedFile) (*rootFile, error) {
 	data, err := metadata.EncodeRaw(metadata.Root, f.Signed, nil)
@@ -47,6 +57,14 @@ func parseTargets(f ProposedFile) (*targetsFile, error) {
 	return metadata.ParseTargets(data, metadata.Profile)
 }
 
+// known refuses members that no review would show.
+func known[T tuf.Roles](f *metadata.File[T], err error) (*metadata.File[T], error) {
+	if err == nil {
+		err = metadata.CheckMembers(f)
+	}
+	return f, err
+}
+
 // parse reads the proposed files.
 func (t *trial) parse() error {
 	for _, f := range t.event.Proposal.Files {
@@ -56,11 +74,11 @@ func (t *trial) parse() error {
 			return err
 		}
 		if f.Role == metadata.Root {
-			if p.root, err = cached(t.state.cache, "signed root", f.Signed, func() (*rootFile, error) { return parseRoot(f) }); err == nil {
+			if p.root, err = cached(t.state.cache, "signed root", f.Signed, func() (*rootFile, error) { return known(parseRoot(f)) }); err == nil {
 				p.version, p.expires = p.root.Signed.Version, p.root.Signed.Expires
 			}
 		} else {
-			if p.targets, err = cached(t.state.cache, "signed targets", f.Signed, func() (*targetsFile, error) { return parseTargets(f) }); err == nil {
+			if p.targets, err = cached(t.state.cache, "signed targets", f.Signed, func() (*targetsFile, error) { return known(parseTargets(f)) }); err == nil {
 				p.version, p.expires = p.targets.Signed.Version, p.targets.Signed.Expires
 			}
 		}
@@ -169,7 +187,7 @@ func checkSeen(m Memory, r metadata.Repository, role string, version int64, dige
 }
 
 func tooOld(r metadata.Repository, role string, version, seen int64) error {
-	return reason.Errorf(reason.BaseTooOld, "builds on %s %s version %d, this machine has seen %d", r, role, version, seen).
+	return reason.Errorf(reason.BaseTooOld, "builds on %s version %d, this machine has seen %d", roleName(r, role), version, seen).
 		WithHint("have it opened anew; if nobody knows why, report it")
 }
 
@@ -187,13 +205,13 @@ func (t *trial) bases() error {
 		case !ok && p.base == nil:
 			continue
 		case !ok:
-			return reason.Errorf(reason.Malformed, "%s builds on version %d, which is not here", p, p.base.Version)
+			return reason.Errorf(reason.Malformed, "builds on %s version %d, which is not here", p, p.base.Version)
 		case p.base == nil:
-			return reason.Errorf(reason.EventStale, "%s is made as a new role, version %d exists", p, old.Version)
+			return reason.Errorf(reason.EventStale, "is stale: it makes %s anew, version %d exists", p, old.Version)
 		case old.Version != p.base.Version:
-			return reason.Errorf(reason.EventStale, "%s builds on version %d, %d is in force", p, p.base.Version, old.Version)
+			return reason.Errorf(reason.EventStale, "is stale: it builds on %s version %d, %d is in force", p, p.base.Version, old.Version)
 		case hexOf(old.Digest) != p.base.SHA256:
-			return reason.Errorf(reason.VersionUsed, "%s builds on version %d as %.12s, here it is %.12x", p, p.base.Version, p.base.SHA256, old.Digest).
+			return reason.Errorf(reason.VersionUsed, "builds on %s version %d as %.12s, here it is %.12x", p, p.base.Version, p.base.SHA256, old.Digest).
 				WithHint("no version has two contents: report it")
 		}
 		p.oldVersion, p.oldExpires = old.Version, old.Expires

@@ -100,7 +100,7 @@ func TestRulesOfARelease(t *testing.T) {
 			s["targets"] = object{}
 			s["delegations"] = object{"keys": object{}, "roles": []any{}}
 		}), reason.Profile},
-		{"another member changes", gw(func(s object) { s["x-note"] = "hello" }), reason.Profile},
+		{"unknown member", gw(func(s object) { s["x-note"] = "hello" }), reason.UnknownMember},
 		{"blob missing", func(_ *testing.T, e *event.Event) { e.Proposal.Blobs = e.Proposal.Blobs[:1] }, reason.EvidenceMissing},
 		{"blob too many", func(_ *testing.T, e *event.Event) {
 			b := e.Proposal.Blobs[1]

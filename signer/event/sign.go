@@ -3,6 +3,7 @@ package event
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/sigstore/sigstore/pkg/signature"
@@ -57,7 +58,9 @@ func (s *Signing) KeyIDs() []string {
 func (j *Judgement) MaySign(public map[metadata.Repository]*metadata.Key, m Memory) (*Signing, error) {
 	s := &Signing{}
 	signed := false
+	touched := map[metadata.Repository]*metadata.Key{}
 	for i, f := range j.trial.files {
+		touched[f.repository] = public[f.repository]
 		key := public[f.repository]
 		if key == nil {
 			continue
@@ -92,7 +95,7 @@ func (j *Judgement) MaySign(public map[metadata.Repository]*metadata.Key, m Memo
 		return nil, reason.Errorf(reason.KeyTwice, "%s signed event %.12s already", s.Person.ID, j.id).
 			WithHint("countersign event show %.4s says who still can", j.id)
 	case len(s.Files) == 0:
-		return nil, reason.Errorf(reason.KeyNotInRole, "%s may sign nothing in event %.12s; %s", publicNames(public), j.id, j.trial.files[0].members()).
+		return nil, reason.Errorf(reason.KeyNotInRole, "%s not in %s; %s", publicNames(touched), j.roleNames(), j.trial.files[0].members()).
 			WithHint("countersign key show lists your roles")
 	}
 	return s, nil
@@ -115,14 +118,38 @@ func signedOther(m Memory, f *proposed) (bool, error) {
 		WithHint("no version has two contents: have it opened anew, with the next version")
 }
 
+// publicNames names the keys that might have signed: those of the repositories that the event touches.
 func publicNames(public map[metadata.Repository]*metadata.Key) string {
 	var names []string
 	for _, r := range slices.Sorted(maps.Keys(public)) {
 		if id, err := metadata.KeyID(public[r]); err == nil {
-			names = append(names, "key "+id[:12])
+			names = append(names, id[:12])
 		}
 	}
-	return enumerate(names, "and")
+	switch len(names) {
+	case 0:
+		return "a person without keys is"
+	case 1:
+		return "key " + names[0] + " is"
+	}
+	return "keys " + enumerate(names, "and") + " are"
+}
+
+// roleNames names the roles of the event, the first few of many.
+func (j *Judgement) roleNames() string {
+	const few = 4
+	var names []string
+	for i, f := range j.trial.files {
+		if i == few {
+			names = append(names, strconv.Itoa(len(j.trial.files)-few)+" more")
+			break
+		}
+		names = append(names, f.String())
+	}
+	if len(names) == 1 {
+		return "role " + names[0]
+	}
+	return "roles " + enumerate(names, "and")
 }
 
 // Sign signs every file of the judged event that the person's keys may sign, and makes the approval.

@@ -99,7 +99,7 @@ func (s *signatures) addSignature(sig Signature) Outcome {
 	f := s.j.trial.files[sig.File]
 	person, key := f.member(sig.KeyID)
 	if key == nil {
-		out.Err = reason.Errorf(reason.KeyNotInRole, "key %.12s is not in %s; %s", sig.KeyID, f, f.members())
+		out.Err = reason.Errorf(reason.KeyNotInRole, "key %.12s is not in role %s; %s", sig.KeyID, f, f.members())
 		return out
 	}
 	out.Person = person.ID

@@ -161,7 +161,7 @@ func (r *specReader) member(t *SpecTarget, p pair) (err error) {
 		n, err = r.integer(p.value, 0, metadata.MaxSpreadHours)
 		t.SpreadHours = int(n)
 	case "floor":
-		t.Floor, err = r.integer(p.value, 0, MaxVersion)
+		t.Floor, err = r.integer(p.value, 0, metadata.MaxVersion)
 	case "class":
 		t.Class, err = r.text(p.value)
 	case "fixes":
@@ -202,7 +202,7 @@ func (r *specReader) requires(n *yaml.Node) ([]metadata.Requirement, error) {
 			if p.key == "product" {
 				q.Product, err = r.id(p.value, "product")
 			} else {
-				q.MinCounter, err = r.integer(p.value, 1, MaxVersion)
+				q.MinCounter, err = r.integer(p.value, 1, metadata.MaxVersion)
 			}
 			if err != nil {
 				return nil, err

@@ -8,7 +8,8 @@ import (
 // StateFromBase verifies the base files that an event carries and returns the state that they show:
 // each chain of roots from the pinned one on, top-level targets under the newest root, products, stop
 // lists and bins under their delegators. Without a pin, see State.Pinned. Expiry is not judged, since
-// a refresh builds on an expired base. An event of kind init has no base. Reasons: base-too-old (the
+// a refresh builds on an expired base. An event of kind init has no base, and one without files need not
+// have any: it only carries base files. Reasons: base-too-old (the
 // base ends before the pinned root), version-used (the pinned root has other content here),
 // malformed, and those of verification.
 func StateFromBase(e *Event, pins Pins) (*State, error) {
@@ -18,7 +19,7 @@ func StateFromBase(e *Event, pins Pins) (*State, error) {
 			return nil, reason.Wrap(err, "base of event %.12s", e.ID())
 		}
 	}
-	if len(e.Base) == 0 && e.Proposal.Kind != Init {
+	if len(e.Base) == 0 && len(e.Proposal.Files) > 0 && e.Proposal.Kind != Init {
 		return nil, reason.Errorf(reason.Malformed, "event %.12s carries no base to verify it against", e.ID()).
 			WithHint("countersign event export %.12s -o FILE, on a machine with network", e.ID())
 	}

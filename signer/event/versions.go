@@ -11,8 +11,8 @@ import (
 // roles base + 1 or, where a version was signed before and is used up, the next above it.
 func (t *trial) versions() error {
 	for _, p := range t.files {
-		if p.version > MaxVersion {
-			return reason.Errorf(reason.IntegerRange, "%s has version %d, wanted at most %d", p, p.version, int64(MaxVersion))
+		if p.version > metadata.MaxVersion {
+			return reason.Errorf(reason.IntegerRange, "%s has version %d, wanted at most %d", p, p.version, int64(metadata.MaxVersion))
 		}
 		if !p.expires.After(t.opts.Now) {
 			return reason.Errorf(reason.Expired, "%s expires on %s, which is past", p, p.expires.Format("2006-01-02 15:04:05Z"))
@@ -56,8 +56,8 @@ func (t *trial) nextCounter(p *proposed, old, counter int64) error {
 	if counter <= old {
 		return reason.Errorf(reason.CounterLow, "%s: counter %d, wanted above %d", p, counter, old)
 	}
-	if counter > MaxVersion {
-		return reason.Errorf(reason.IntegerRange, "%s: counter %d, wanted at most %d", p, counter, int64(MaxVersion))
+	if counter > metadata.MaxVersion {
+		return reason.Errorf(reason.IntegerRange, "%s: counter %d, wanted at most %d", p, counter, int64(metadata.MaxVersion))
 	}
 	if !t.opts.Opening {
 		return nil

@@ -27,10 +27,6 @@ const (
 	maxBlobs = 4096
 )
 
-// MaxVersion bounds versions and counters, so that what an online role or a restore skips still fits
-// below 2^53 (DESIGN 1.5).
-const MaxVersion = 1<<53 - 1<<20
-
 // The form on disk and wire. Signed and File keep the bytes that they had.
 type eventJSON struct {
 	Version    int                  `json:"countersign_event"`
@@ -167,7 +163,7 @@ func (f ProposedFile) check() error {
 	if err := checkRole(f.Repository, f.Role); err != nil {
 		return err
 	}
-	if f.Base != nil && (f.Base.Version < 1 || f.Base.Version > MaxVersion || !isDigest(f.Base.SHA256)) {
+	if f.Base != nil && (f.Base.Version < 1 || f.Base.Version > metadata.MaxVersion || !isDigest(f.Base.SHA256)) {
 		return reason.Errorf(reason.Malformed, "base is version %d with sha256 %q", f.Base.Version, f.Base.SHA256)
 	}
 	if _, err := metadata.TypeOf(f.Signed); err != nil {

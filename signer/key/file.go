@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/base32"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -23,14 +24,15 @@ import (
 // An ID.key file is one or two PEM blocks, image first:
 //
 //	-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----
-//	Public: {"person":"rivera",…}                    the ID.pub file, first block only
+//	Public: eyJjbGFzcyI6Im…                          base64 of the ID.pub file, first block only
 //	Repository: image
 //
 //	base64 of {"kdf":{"name":"scrypt",…},"cipher":{"name":"nacl/secretbox",…},"ciphertext":…}
 //	-----END ENCRYPTED SIGSTORE PRIVATE KEY-----
 //
 // Public is there so that key ids can be shown without a passphrase. It is compared with the private
-// keys when they are decrypted.
+// keys when they are decrypted. It is base64 because encoding/pem gives up on a header that holds the
+// dashes of another PEM block, as the public key of a P-256 key does.
 const (
 	blockType        = "ENCRYPTED SIGSTORE PRIVATE KEY"
 	repositoryHeader = "Repository"
@@ -126,8 +128,11 @@ func split(data []byte) (map[metadata.Repository][]byte, *Public, error) {
 			return nil, nil, reason.Errorf(reason.Malformed, "two keys for the %s repository", r)
 		}
 		if text, ok := block.Headers[publicHeader]; ok && public == nil {
-			var err error
-			if public, err = ParsePublic([]byte(text)); err != nil {
+			raw, err := base64.StdEncoding.DecodeString(text)
+			if err != nil {
+				return nil, nil, reason.Errorf(reason.Malformed, "header %s: %v", publicHeader, err)
+			}
+			if public, err = ParsePublic(raw); err != nil {
 				return nil, nil, reason.Wrap(err, "header %s", publicHeader)
 			}
 		}
@@ -210,7 +215,7 @@ func (p *Private) Encrypt(passphrase []byte) ([]byte, error) {
 		}
 		headers := map[string]string{repositoryHeader: string(r)}
 		if r == metadata.Image {
-			headers[publicHeader] = strings.TrimSpace(string(public))
+			headers[publicHeader] = base64.StdEncoding.EncodeToString(public)
 		}
 		if err := pem.Encode(&out, &pem.Block{Type: blockType, Headers: headers, Bytes: box}); err != nil {
 			return nil, err

@@ -37,17 +37,24 @@ type Private struct {
 	keys   map[metadata.Repository]crypto.Signer
 }
 
-// Generate makes the keys of a person: one for the image repository and, if director is set, one for
-// the director root. Of about, Person, Name and Class count.
-func Generate(t Type, about Public, director bool) (*Private, error) {
+// New returns the keys of a person that exist already. keys holds one for the image repository and may
+// hold one for the director root; of about, Person, Name and Class count.
+func New(about Public, keys map[metadata.Repository]crypto.Signer) (*Private, error) {
 	p := &Private{Public: Public{Person: about.Person, Name: about.Name, Class: about.Class}, keys: map[metadata.Repository]crypto.Signer{}}
-	var err error
-	if p.Public.Image, err = p.generate(t, metadata.Image); err != nil {
-		return nil, err
-	}
-	if director {
-		if p.Public.Director, err = p.generate(t, metadata.Director); err != nil {
-			return nil, err
+	for _, r := range []metadata.Repository{metadata.Image, metadata.Director} {
+		s := keys[r]
+		if s == nil {
+			continue
+		}
+		k, err := metadata.NewKey(s.Public())
+		if err != nil {
+			return nil, reason.Wrap(err, "%s key of %s", r, about.Person)
+		}
+		p.keys[r] = s
+		if r == metadata.Image {
+			p.Public.Image = k
+		} else {
+			p.Public.Director = k
 		}
 	}
 	if err := p.Public.check(); err != nil {
@@ -56,22 +63,31 @@ func Generate(t Type, about Public, director bool) (*Private, error) {
 	return p, nil
 }
 
-func (p *Private) generate(t Type, r metadata.Repository) (*metadata.Key, error) {
-	var s crypto.Signer
+// Generate makes the keys of a person: one for the image repository and, if director is set, one for
+// the director root. Of about, Person, Name and Class count.
+func Generate(t Type, about Public, director bool) (*Private, error) {
+	keys := map[metadata.Repository]crypto.Signer{}
 	var err error
-	switch t {
-	case Ed25519:
-		_, s, err = ed25519.GenerateKey(rand.Reader)
-	case P256:
-		s, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	default:
-		return nil, reason.Errorf(reason.UsageError, "key type %q, wanted %s or %s", t, Ed25519, P256)
-	}
-	if err != nil {
+	if keys[metadata.Image], err = generate(t); err != nil {
 		return nil, err
 	}
-	p.keys[r] = s
-	return metadata.NewKey(s.Public())
+	if director {
+		if keys[metadata.Director], err = generate(t); err != nil {
+			return nil, err
+		}
+	}
+	return New(about, keys)
+}
+
+func generate(t Type) (crypto.Signer, error) {
+	switch t {
+	case Ed25519:
+		_, k, err := ed25519.GenerateKey(rand.Reader)
+		return k, err
+	case P256:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
+	return nil, reason.Errorf(reason.UsageError, "key type %q, wanted %s or %s", t, Ed25519, P256)
 }
 
 // Signers returns the signers by repository, as event.Sign takes them.
