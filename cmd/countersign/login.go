@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -72,6 +73,9 @@ func (t *tool) login(ctx context.Context, file string) error {
 		return err
 	}
 	id, roles, err := remote.Login(ctx, remote.Config{Address: token.Server, Agent: agent()}, token, key)
+	if reason.Is(err, reason.TokenInvalid) {
+		return errors.Join(err, d.place.DropLoginKey(token.ID)) // it will never be good for anything
+	}
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,9 @@ func TestMain(m *testing.M) {
 //	server DEPLOYMENT         an empty real server, its online.pub and first token in $WORK
 //	world DEPLOYMENT          a real server with a founded deployment: rivera, chen and okafor are logged in,
 //	                          product gw-100 of engineering (rivera) and quality (chen, okafor) exists
+//	also DEPLOYMENT           a second one of the same people
 //	stop DEPLOYMENT           its server ends
+//	start DEPLOYMENT          and begins again
 func TestScripts(t *testing.T) {
 	t.Cleanup(removeWorlds)
 	testscript.Run(t, testscript.Params{
@@ -41,7 +43,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"as": cmdAs, "exit": cmdExit, "copies": cmdCopies, "save": cmdSave,
-			"server": cmdServer, "world": cmdWorld, "stop": cmdStop,
+			"server": cmdServer, "world": cmdWorld, "also": cmdAlso, "start": cmdStart, "stop": cmdStop,
 		},
 	})
 }

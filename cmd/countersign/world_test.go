@@ -101,6 +101,13 @@ func cmdServer(ts *testscript.TestScript, neg bool, args []string) {
 	servers.start(ts, args[0], dir)
 }
 
+func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: start DEPLOYMENT")
+	}
+	servers.start(ts, args[0], filepath.Join(ts.Getenv("WORK"), args[0]+".server"))
+}
+
 func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: stop DEPLOYMENT")
@@ -180,7 +187,11 @@ func cmdWorld(ts *testscript.TestScript, neg bool, args []string) {
 		worlds.by[args[0]] = w
 	}
 	worlds.mu.Unlock()
-	w.once.Do(func() { w.dir, w.err = found(args[0]) })
+	w.once.Do(func() {
+		if w.dir, w.err = os.MkdirTemp("", "countersign-world-"); w.err == nil {
+			w.err = found(w.dir, args[0])
+		}
+	})
 	ts.Check(w.err)
 	work := ts.Getenv("WORK")
 	ts.Check(copyTree(w.dir, work))
@@ -189,64 +200,71 @@ func cmdWorld(ts *testscript.TestScript, neg bool, args []string) {
 	servers.start(ts, args[0], dir)
 }
 
-// found makes keys, founds the deployment and logs everybody in, with the programs that people use.
-func found(deployment string) (dir string, err error) {
-	if dir, err = os.MkdirTemp("", "countersign-world-"); err != nil {
-		return "", err
+// cmdAlso founds a second deployment of the same people with the same keys.
+func cmdAlso(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: also DEPLOYMENT")
 	}
+	work := ts.Getenv("WORK")
+	ts.Check(found(work, args[0]))
+	servers.start(ts, args[0], filepath.Join(work, args[0]+".server"))
+}
+
+// found makes keys where there are none, founds the deployment and logs everybody in, with the program
+// that people use.
+func found(dir, deployment string) error {
 	if err := passphraseFile(dir); err != nil {
-		return "", err
+		return err
 	}
 	server := filepath.Join(dir, deployment+".server")
 	made, err := initServer(server, deployment)
 	if err != nil {
-		return "", err
+		return err
 	}
 	stop, err := startServer(server)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer stop()
 	pass := filepath.Join(dir, "pass")
-	steps := [][]string{}
 	for _, p := range everybody {
-		steps = append(steps, []string{p, "key", "new", "--person", p, "--director", "--passphrase-file", pass})
-	}
-	for _, s := range steps {
-		if _, err := runTool(dir, s[0], s[1:]...); err != nil {
-			return "", err
+		if _, err := os.Stat(filepath.Join(dir, p, p+".pub")); err == nil {
+			continue
+		}
+		if _, err := runTool(dir, p, "key", "new", "--person", p, "--director", "--passphrase-file", pass); err != nil {
+			return err
 		}
 	}
 	if err := gather(dir, deployment, made.Online); err != nil {
-		return "", err
+		return err
 	}
-	out, err := runTool(dir, "rivera", "init", "plan.yaml", "-o", "found.event", "--json")
+	event := filepath.Join(dir, "rivera", deployment+".event")
+	out, err := runTool(dir, "rivera", "init", "plan.yaml", "-o", event, "--json")
 	if err != nil {
-		return "", err
+		return err
 	}
 	id := regexp.MustCompile(`"id":"([0-9a-f]{64})"`).FindStringSubmatch(out)[1]
-	event := filepath.Join(dir, "rivera", "found.event")
 	for _, p := range everybody {
 		if _, err := runTool(dir, p, "sign", event, "--expect", id, "--passphrase-file", pass, "--reason", "founding"); err != nil {
-			return "", err
+			return err
 		}
 	}
 	if _, err := runTool(dir, "rivera", "login", "--token-file", made.Token); err != nil {
-		return "", err
+		return err
 	}
 	if _, err := runTool(dir, "rivera", "publish", event); err != nil {
-		return "", err
+		return err
 	}
 	for _, p := range everybody[1:] {
-		token := filepath.Join(dir, p+".token")
-		if _, err := runTool(dir, "rivera", "operator", "invite", p, "--role", "release", "-o", token); err != nil {
-			return "", err
+		token := filepath.Join(dir, deployment+"-"+p+".token")
+		if _, err := runTool(dir, "rivera", "--deployment", deployment, "operator", "invite", p, "--role", "release", "-o", token); err != nil {
+			return err
 		}
 		if _, err := runTool(dir, p, "login", "--token-file", token); err != nil {
-			return "", err
+			return err
 		}
 	}
-	return dir, nil
+	return nil
 }
 
 // gather puts the plan and all public keys into rivera's folder.

@@ -107,7 +107,7 @@ func (h *Home) Configure(deployment string, s Settings) error {
 	return durable.Replace(h.Paths.Config, data, 0o600)
 }
 
-// Known returns the deployments that are configured or remembered here, sorted.
+// Known returns the deployments that are configured, or of which something was verified here, sorted.
 func (h *Home) Known() []string {
 	var ids []string
 	for id := range h.conf.Deployments {
@@ -115,7 +115,10 @@ func (h *Home) Known() []string {
 	}
 	entries, _ := os.ReadDir(h.Paths.State) // what cannot be read is not known
 	for _, e := range entries {
-		if e.IsDir() && metadata.CheckID("deployment", e.Name()) == nil {
+		if metadata.CheckID("deployment", e.Name()) != nil {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(h.Paths.Deployment(e.Name()), historyFile)); err == nil {
 			ids = append(ids, e.Name())
 		}
 	}
