@@ -13,6 +13,7 @@ import (
 	"io"
 	"reflect"
 	"strings"
+	"unicode"
 
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
@@ -110,9 +111,9 @@ func decodeError(err error, what string) error {
 // difference says why what was read is not what was understood.
 func difference(read, understood []byte, what string) error {
 	switch {
-	case bytes.Contains(read, []byte("null")) && !bytes.Contains(understood, []byte("null")):
+	case string(read) == "null" || bytes.Count(read, []byte("null")) > bytes.Count(understood, []byte("null")):
 		return reason.Errorf(reason.Null, "%s: null stands where a value must", what)
-	case bytes.EqualFold(read, understood):
+	case bytes.Equal(fold(read), fold(understood)):
 		return reason.Errorf(reason.FoldedName, "%s: a member's name has other letter case than the known one", what)
 	}
 	at := 0
@@ -120,6 +121,28 @@ func difference(read, understood []byte, what string) error {
 		at++
 	}
 	return reason.Errorf(reason.NotCanonical, "%s: a member is missing, empty or in another form: found %q, wanted %q", what, clip(read, at), clip(understood, at))
+}
+
+// fold returns canonical JSON without letter case, as encoding/json ignores it: also ſ (U+017F) is an s
+// and the Kelvin sign a k. Members are sorted anew. It is only for the choice of a reason.
+func fold(canonical []byte) []byte {
+	folded := bytes.Map(func(r rune) rune {
+		least := r
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			if f >= 'a' && f <= 'z' {
+				return f
+			}
+			if r < 'a' || r > 'z' {
+				least = min(least, f)
+			}
+		}
+		return least
+	}, canonical)
+	sorted, err := metadata.Canonical(json.RawMessage(folded))
+	if err != nil {
+		return folded
+	}
+	return sorted
 }
 
 // clip returns a few bytes of b around at, for an error text.
