@@ -238,7 +238,7 @@ func (t *tool) cancelEvent(ctx context.Context, id, why string) error {
 	if err != nil {
 		return err
 	}
-	if err := open(summary); err != nil && !reason.Is(err, reason.EventCancelled) {
+	if err := t.open(ctx, &subject{deployment: d, event: e, summary: summary}); err != nil && !reason.Is(err, reason.EventCancelled) {
 		return err
 	}
 	doc := cancelled{Event: e.ID()}

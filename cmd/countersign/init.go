@@ -69,8 +69,8 @@ func (t *tool) init(path, out string) error {
 	if err != nil {
 		return err
 	}
-	if pin := history.Pins().Image; pin.Version > 1 {
-		return reason.Errorf(reason.Exists, "%s is founded: this machine has seen image root %d", d.id, pin.Version).
+	if seen, _ := history.Seen(metadata.Image, metadata.Targets); seen > 0 {
+		return reason.Errorf(reason.Exists, "%s is founded: this machine has seen image root %d and targets %d", d.id, history.Pins().Image.Version, seen).
 			WithHint("countersign change %s", cli.Safe(path))
 	}
 	e, err := event.NewInit(plan, event.Opening{Now: t.now(), Memory: history})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -108,7 +109,7 @@ func (t *tool) publish(ctx context.Context, args []string, artifact string, dry 
 // twice, it answers the same.
 func (t *tool) judgeToPublish(ctx context.Context, s *subject) (*judged, error) {
 	if s.remote() && s.summary.GetState() != pb.EventState_EVENT_STATE_PUBLISHED {
-		if err := open(s.summary); err != nil {
+		if err := t.open(ctx, s); err != nil {
 			return nil, err
 		}
 	}
@@ -130,25 +131,50 @@ func (t *tool) give(ctx context.Context, s *subject, e *event.Event) ([]*pb.Sign
 	case summary.GetState() == pb.EventState_EVENT_STATE_PUBLISHED:
 		return nil, nil
 	}
-	if err := open(summary); err != nil {
+	if err := t.open(ctx, &subject{deployment: s.deployment, event: e, summary: summary}); err != nil {
 		return nil, err
 	}
 	return s.client.AddSignatures(ctx, e.ID(), e.Signatures, e.Approvals)
 }
 
 // open refuses an event that takes no more signatures.
-func open(s *pb.EventSummary) error {
-	id := short(s.GetId())
-	switch s.GetState() {
+func (t *tool) open(ctx context.Context, s *subject) error {
+	id := short(s.event.ID())
+	switch s.summary.GetState() {
 	case pb.EventState_EVENT_STATE_PUBLISHED:
 		return reason.Errorf(reason.EventPublished, "event %s is published and takes no more signatures", id)
 	case pb.EventState_EVENT_STATE_CANCELLED:
 		return reason.Errorf(reason.EventCancelled, "event %s was cancelled", id)
 	case pb.EventState_EVENT_STATE_STALE:
-		return reason.Errorf(reason.EventStale, "event %s is stale: %s was published first; its signatures are kept but void", id, short(s.GetStaleBy())).
-			WithHint("%s", again(s))
+		return reason.Errorf(reason.EventStale, "event %s is stale: %s; its %s kept but void", id, t.overtaken(ctx, s), are(len(s.event.Signatures), "signature")).
+			WithHint("%s", again(s.summary))
 	}
 	return nil
+}
+
+// overtaken says which event made this one stale, and with which version of a role that both change.
+func (t *tool) overtaken(ctx context.Context, s *subject) string {
+	by := s.summary.GetStaleBy()
+	if e, _, err := s.client.Event(ctx, by); err == nil {
+		for _, r := range s.event.Proposal.Files {
+			if i := e.Proposal.Index(r.Repository, r.Role); i >= 0 {
+				return fmt.Sprintf("%s published %s%s", short(by), roleName(r.Repository, r.Role), versionIn(e.Proposal.Files[i].Signed))
+			}
+		}
+	}
+	return short(cli.Safe(by)) + " was published first"
+}
+
+// versionIn returns the version of a signed part for a message: " 31"; empty when it shows none.
+func versionIn(signed []byte) string {
+	var part struct {
+		Version int64 `json:"version"`
+	}
+	data, err := metadata.FromCanonical(signed)
+	if err != nil || json.Unmarshal(data, &part) != nil {
+		return ""
+	}
+	return fmt.Sprintf(" %d", part.Version)
 }
 
 // again is the command that opens a stale event anew.

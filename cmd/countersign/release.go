@@ -97,7 +97,7 @@ func (t *tool) release(ctx context.Context, r, specFile, out string, dry bool) e
 	if !dry {
 		if out == "" {
 			if err := t.uploadAll(ctx, v.deployment, spec.Artifacts(e)); err != nil {
-				return undone(err, "nothing opened")
+				return reason.Errorf(reason.Of(err), "%w, nothing opened", err).WithHint("%s", reason.HintOf(err))
 			}
 		}
 		if err := t.propose(ctx, v, e, out); err != nil {
@@ -160,6 +160,14 @@ func (t *tool) upload(ctx context.Context, d *deployment, a event.Artifact) erro
 		return reason.Wrap(err, "upload of %s", cli.Quote(a.File))
 	}
 	return err
+}
+
+// are returns "1 signature is" or "2 signatures are".
+func are(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing + " is"
+	}
+	return plural(n, thing) + " are"
 }
 
 // plural returns "1 file" or "3 files".

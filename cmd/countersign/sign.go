@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -54,7 +55,7 @@ func (t *tool) sign(ctx context.Context, args []string, artifact, why string) er
 	}
 	defer s.Close()
 	if s.remote() {
-		if err := open(s.summary); err != nil {
+		if err := t.open(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -69,7 +70,7 @@ func (t *tool) sign(ctx context.Context, args []string, artifact, why string) er
 	var artifacts []event.Artifact
 	if artifact != "" {
 		if artifacts, err = j.CompareArtifact(artifact); err != nil {
-			return undone(err, "nothing was signed")
+			return undone(t.whichBuild(err, j), "nothing was signed")
 		}
 	}
 	if !t.Out.JSON {
@@ -101,6 +102,15 @@ func (t *tool) sign(ctx context.Context, args []string, artifact, why string) er
 		return undone(diskFull(err), "nothing was signed")
 	}
 	return t.deliver(ctx, j, signing, sigs, approval)
+}
+
+// whichBuild names the person to ask when the firmware at hand is not what the event names.
+func (t *tool) whichBuild(err error, j *judged) error {
+	var e *reason.Error
+	if j.remote() && reason.Is(err, reason.ArtifactDiffers) && errors.As(err, &e) {
+		return e.WithHint("ask %s which build this is; do not sign", cli.Safe(j.summary.GetOpenedBy()))
+	}
+	return err
 }
 
 // confirm puts the question, or takes --expect for the answer.

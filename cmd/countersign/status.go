@@ -87,6 +87,9 @@ func (t *tool) status(ctx context.Context) error {
 	if doc.Expiries, err = v.expiries(doc.Events); err != nil {
 		return err
 	}
+	if err := t.warnUnpinned(v, metadata.Image); err != nil {
+		return err
+	}
 	if v.state.Pinned(metadata.Image) {
 		if err := v.remember(); err != nil {
 			return err

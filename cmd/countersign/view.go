@@ -66,9 +66,8 @@ func (t *tool) contact(ctx context.Context, v *view, repositories ...metadata.Re
 		if answered {
 			continue
 		}
-		t.Out.Say("first contact with %s: %s root %d has the fingerprint", v.id, r, pin.Version)
-		t.Out.Say("  %s", fingerprint)
-		question := fmt.Sprintf("Is that what another person of %s reads to you?", v.id)
+		question := fmt.Sprintf("First contact with %s: %s root %d has the fingerprint %s. Is that what another person of %s reads to you?",
+			v.id, r, pin.Version, fingerprint, v.id)
 		if err := t.Ask.AskToSign(ctx, question, "not trusted", "--expect "+fingerprint+", once another person has read it to you"); err != nil {
 			return err
 		}

@@ -1,81 +1,23 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/countersign-ota/countersign/cmd/internal/cli/ptytest"
 	"github.com/countersign-ota/countersign/proto/reason"
 )
 
-// pty is a pseudo-terminal: the person's side, and what was shown on it so far.
-type pty struct {
-	person *os.File
-	name   string
-	mu     sync.Mutex
-	shown  bytes.Buffer
-}
-
-func openPTY(t *testing.T) *pty {
-	t.Helper()
-	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Skipf("no pseudo-terminals: %v", err)
-	}
-	fd := int(person.Fd())
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &pty{person: person, name: fmt.Sprintf("/dev/pts/%d", n)}
-	// Keeps the line open between the questions of one test.
-	hold, err := os.OpenFile(p.name, os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		buf := make([]byte, 1024)
-		for {
-			n, err := person.Read(buf)
-			p.mu.Lock()
-			p.shown.Write(buf[:n])
-			p.mu.Unlock()
-			if err != nil {
-				return
-			}
-		}
-	}()
-	t.Cleanup(func() { hold.Close(); person.Close() })
-	return p
-}
-
-func (p *pty) terminal() *Terminal {
-	return &Terminal{open: func() (*os.File, error) { return os.OpenFile(p.name, os.O_RDWR|unix.O_NOCTTY, 0) }}
-}
-
-func (p *pty) types(t *testing.T, s string) {
-	t.Helper()
-	if _, err := p.person.WriteString(s); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (p *pty) seen() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.shown.String()
+// on returns a Terminal that asks at p.
+func on(p *ptytest.PTY) *Terminal {
+	return &Terminal{open: func() (*os.File, error) { return p.Program(), nil }}
 }
 
 func TestAskWantsTheWholeWord(t *testing.T) {
@@ -94,9 +36,9 @@ func TestAskWantsTheWholeWord(t *testing.T) {
 		{strings.Repeat("y", 2000) + "\n", reason.Declined, "the answer is longer than 1024 bytes"},
 	} {
 		t.Run(tt.answer[:min(8, len(tt.answer))], func(t *testing.T) {
-			p := openPTY(t)
-			p.types(t, tt.answer)
-			err := p.terminal().AskToSign(t.Context(), "Sign?", "not signed", "--expect ID")
+			p := ptytest.Open(t)
+			p.Type(tt.answer)
+			err := on(p).AskToSign(t.Context(), "Sign?", "not signed", "--expect ID")
 			if reason.Of(err) != tt.want || err != nil && err.Error() != tt.text {
 				t.Errorf("got %v [%s], want %q [%s]", err, reason.Of(err), tt.text, tt.want)
 			}
@@ -134,28 +76,25 @@ func TestYesAnswersOrdinaryQuestionsOnly(t *testing.T) {
 }
 
 func TestAskEndsWithItsContext(t *testing.T) {
-	p := openPTY(t)
+	p := ptytest.Open(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := p.terminal().Ask(ctx, "Pin?", "not pinned", "--yes"); !errors.Is(err, context.Canceled) {
+	if err := on(p).Ask(ctx, "Pin?", "not pinned", "--yes"); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestPassphraseIsAskedOnceAndNotShown(t *testing.T) {
-	p := openPTY(t)
-	term := p.terminal()
-	p.types(t, "") // nothing is typed before echo is off
+	p := ptytest.Open(t)
+	term := on(p)
 	got := make(chan string, 1)
 	go func() {
 		pass, err := term.Passphrase(t.Context(), "chen, key 3abd72ec6352")
 		got <- fmt.Sprintf("%s %v", pass, err)
 	}()
-	for !strings.Contains(p.seen(), "3abd72ec6352: ") {
-		time.Sleep(time.Millisecond)
-	}
-	waitNoEcho(t, p)
-	p.types(t, "correct horse\n")
+	p.WaitFor("3abd72ec6352: ")
+	p.WaitEcho(false)
+	p.Type("correct horse\n")
 	if g := <-got; g != "correct horse <nil>" {
 		t.Fatalf("got %q", g)
 	}
@@ -163,22 +102,8 @@ func TestPassphraseIsAskedOnceAndNotShown(t *testing.T) {
 	if err != nil || string(again) != "correct horse" {
 		t.Errorf("asked again: %q, %v", again, err)
 	}
-	if s := p.seen(); strings.Contains(s, "horse") || strings.Count(s, "Passphrase") != 1 {
+	if s := p.Shown(); strings.Contains(s, "horse") || strings.Count(s, "Passphrase") != 1 {
 		t.Errorf("the terminal shows %q", s)
-	}
-}
-
-func waitNoEcho(t *testing.T, p *pty) {
-	t.Helper()
-	for {
-		s, err := unix.IoctlGetTermios(int(p.person.Fd()), unix.TCGETS)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if s.Lflag&unix.ECHO == 0 {
-			return
-		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -191,25 +116,23 @@ func TestNewPassphrase(t *testing.T) {
 		{"differing", "abc\nabd\n", "", reason.WrongPassphrase},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := openPTY(t)
-			p.types(t, tt.typed)
-			got, err := p.terminal().NewPassphrase(t.Context(), "rivera")
+			p := ptytest.Open(t)
+			p.Type(tt.typed)
+			got, err := on(p).NewPassphrase(t.Context(), "rivera")
 			if string(got) != tt.want || reason.Of(err) != tt.reason {
 				t.Errorf("got %q, %v", got, err)
 			}
 		})
 	}
 	t.Run("empty makes one", func(t *testing.T) {
-		p := openPTY(t)
-		p.types(t, "\n")
-		got, err := p.terminal().NewPassphrase(t.Context(), "rivera")
+		p := ptytest.Open(t)
+		p.Type("\n")
+		got, err := on(p).NewPassphrase(t.Context(), "rivera")
 		if err != nil || len(got) != 29 {
 			t.Fatalf("got %q, %v", got, err)
 		}
-		for !strings.Contains(p.seen(), "\r\n") || !strings.Contains(p.seen(), string(got)) {
-			time.Sleep(time.Millisecond)
-		}
-		if n := strings.Count(p.seen(), string(got)); n != 1 {
+		p.WaitFor(string(got) + "\r\n")
+		if n := strings.Count(p.Shown(), string(got)); n != 1 {
 			t.Errorf("shown %d times", n)
 		}
 	})
