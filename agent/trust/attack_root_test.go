@@ -53,7 +53,7 @@ func TestAttacksOnRoot(t *testing.T) {
 			other.RotateRoot(metadata.Image, nil)
 			s.swap["2.root.json"] = other.Root(metadata.Image, 2)
 		}},
-		{name: "director root as image root", want: reason.ScopeMismatch, do: func(d *metadatatest.Deployment, s *server) {
+		{name: "director root as image root", want: reason.Threshold, do: func(d *metadatatest.Deployment, s *server) {
 			d.RotateRoot(metadata.Director, nil)
 			s.swap["2.root.json"] = d.Root(metadata.Director, 2)
 		}},

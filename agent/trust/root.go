@@ -74,18 +74,24 @@ func (c *Client) parseRoot(data []byte) (*metadata.File[metadata.RootRole], erro
 	if err != nil {
 		return nil, err
 	}
-	if c.cfg.Mode == metadata.Profile {
-		if err := metadata.CheckRoot(f, c.cfg.Deployment, c.cfg.Repository); err != nil {
-			return nil, err
-		}
-		if err := metadata.CheckNoExampleKeys(f); err != nil {
-			return nil, err
-		}
-	}
-	if err := c.verifyByRoot(f, metadata.Root, f.Canonical(), f.Signatures); err != nil {
-		return nil, reason.Wrap(err, "root version %d, by its own keys", f.Signed.Version)
+	if err := c.judgeRoot(f); err != nil {
+		return nil, err
 	}
 	return f, nil
+}
+
+// judgeRoot is what a root must satisfy by itself.
+func (c *Client) judgeRoot(f *metadata.File[metadata.RootRole]) error {
+	if c.cfg.Mode == metadata.Profile {
+		if err := metadata.CheckRoot(f, c.cfg.Deployment, c.cfg.Repository); err != nil {
+			return err
+		}
+		if err := metadata.CheckNoExampleKeys(f); err != nil {
+			return err
+		}
+	}
+	err := c.verifyByRoot(f, metadata.Root, f.Canonical(), f.Signatures)
+	return reason.Wrap(err, "root version %d, by its own keys", f.Signed.Version)
 }
 
 // verifyByRoot counts the people who signed a top-level role under a root.
@@ -146,8 +152,16 @@ func (c *Client) updateRoot(ctx context.Context, f Fetcher) error {
 // acceptRoot takes one step of the chain.
 func (c *Client) acceptRoot(data []byte) error {
 	prev := c.root
-	next, err := c.parseRoot(data)
+	next, err := metadata.ParseRoot(data, c.cfg.Mode)
 	if err != nil {
+		return c.fail(err)
+	}
+	// 5.3.4: by a threshold of the people of the root before. It comes first, so that a refusal which
+	// says "genuine, but not allowed" is never said of a stranger's file.
+	if err := c.verifyByRoot(prev, metadata.Root, next.Canonical(), next.Signatures); err != nil {
+		return c.fail(reason.Wrap(err, "root version %d, by the keys of version %d", next.Signed.Version, prev.Signed.Version))
+	}
+	if err := c.judgeRoot(next); err != nil {
 		return c.fail(err)
 	}
 	if next.Signed.Version != prev.Signed.Version+1 { // 5.3.5
@@ -158,10 +172,6 @@ func (c *Client) acceptRoot(data []byte) error {
 		if err := metadata.CheckRootStep(prev, next); err != nil {
 			return c.fail(err)
 		}
-	}
-	// 5.3.4: also by a threshold of the people of the root before.
-	if err := c.verifyByRoot(prev, metadata.Root, next.Canonical(), next.Signatures); err != nil {
-		return c.fail(reason.Wrap(err, "root version %d, by the keys of version %d", next.Signed.Version, prev.Signed.Version))
 	}
 	// A version that the record knows comes here only when both stored copies are lost. It may then
 	// differ in bytes, though not in content: a mirror can leave out signatures that are not needed,

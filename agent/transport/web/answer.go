@@ -36,7 +36,10 @@ func answered(r *http.Response, want int) error {
 		why = reason.Permission
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		why = reason.Busy
-	case http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable:
+	case http.StatusRequestedRangeNotSatisfiable:
+		// Asked to go on where its last answer ended: its file is shorter than the signed length.
+		why = reason.LengthMismatch
+	case http.StatusOK, http.StatusPartialContent:
 		why = reason.Malformed
 	}
 	return reason.Errorf(why, "the server answered %d %s", r.StatusCode, http.StatusText(r.StatusCode))
