@@ -226,7 +226,7 @@ func (j *Judgement) Add(sigs []Signature, approvals []statement.Envelope) []Outc
 	for i := range j.Files {
 		for k := range j.Files[i].Signers {
 			s := &j.Files[i].Signers[k]
-			s.Tally = s.Delegation.Tally(j.Event.Proposal.Files[i].Signed, j.tally.of(i))
+			s.Tally = s.Delegation.TallyOf(j.tally.valid(i, s.Delegation))
 		}
 		j.Complete = j.Complete && j.Files[i].Complete()
 	}

@@ -50,6 +50,12 @@ func (j *Judgement) PublishedFile(i int) ([]byte, error) {
 	if !j.Files[i].Complete() {
 		return nil, reason.Errorf(reason.QuorumOpen, "%s has no quorum yet", f)
 	}
+	// The tally counted signatures one by one; what is published is verified as every reader will.
+	for _, s := range f.signers {
+		if err := s.Delegation.Verify(f.signed, j.tally.of(i)); err != nil {
+			return nil, reason.Wrap(err, "%s by %s", f, s.By)
+		}
+	}
 	name := metadata.Targets
 	if f.root != nil {
 		name = metadata.Root

@@ -53,6 +53,18 @@ func (s *signatures) of(i int) []metadata.Signature {
 	return sigs
 }
 
+// valid returns the ids of the delegation's keys whose signature of file i was verified, sorted.
+func (s *signatures) valid(i int, d *metadata.Delegation) []string {
+	var ids []string
+	for _, id := range d.KeyIDs {
+		if _, ok := s.by[i][id]; ok {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
 // taken returns all that counts, in the order of an event.
 func (s *signatures) taken() ([]Signature, []statement.Envelope) {
 	e := &Event{}
