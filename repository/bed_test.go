@@ -7,15 +7,19 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -130,6 +134,61 @@ func freeAddress(t testing.TB) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// child is the environment variable that makes this test binary a server: the value names its
+// configuration.
+const child = "COUNTERSIGN_TEST_SERVER"
+
+func TestMain(m *testing.M) {
+	if config := os.Getenv(child); config != "" {
+		if err := serveChild(config); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func serveChild(config string) error {
+	cfg, err := repository.LoadConfig(config)
+	if err != nil {
+		return err
+	}
+	cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer cancel()
+	s, err := repository.Open(ctx, *cfg)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.Serve(ctx), s.Close())
+}
+
+// startProcess starts the server as a process of its own, with more environment, and returns it. It
+// is waited for by whoever kills it; stop ends it in good order.
+func (b *bed) startProcess(env ...string) *exec.Cmd {
+	b.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(append(os.Environ(), child+"="+filepath.Join(b.dir, repository.ConfigFile)), env...)
+	cmd.Stderr = b.log
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.end = func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil {
+			b.t.Errorf("server: %v", err)
+		}
+	}
+	waitFor(b.t, b.cfg.GRPC)
+	waitFor(b.t, b.webAddress())
+	return cmd
 }
 
 func (b *bed) start() {

@@ -59,7 +59,7 @@ func (p *Publisher) cancel(ctx context.Context, by, idText, why string) (Cancell
 	if err != nil {
 		return Cancelled{}, damaged(id, err)
 	}
-	if err := p.mayCancel(ctx, by, id, rec, e); err != nil {
+	if err := p.mayCancel(ctx, by, id, rec); err != nil {
 		return Cancelled{}, err
 	}
 	next, note := p.successor(ctx, id, e)
@@ -71,7 +71,7 @@ func (p *Publisher) cancel(ctx context.Context, by, idText, why string) (Cancell
 			return err
 		}
 		rec.State, rec.CancelReason = pb.EventState_EVENT_STATE_CANCELLED, why
-		if err := p.endOpen(tx, id, rec); err != nil {
+		if err := endOpen(tx, id, rec, e); err != nil {
 			return err
 		}
 		detail := fmt.Sprintf("%s; %d signatures void%s", why, c.Void, note)
@@ -90,6 +90,7 @@ func (p *Publisher) cancel(ctx context.Context, by, idText, why string) (Cancell
 	if err != nil {
 		return Cancelled{}, err
 	}
+	delete(p.judged, id)
 	if next != nil {
 		c.Successor = next.ID()
 	}
@@ -97,8 +98,8 @@ func (p *Publisher) cancel(ctx context.Context, by, idText, why string) (Cancell
 }
 
 // mayCancel judges who may cancel an event, and whether anybody may.
-func (p *Publisher) mayCancel(ctx context.Context, by string, id store.EventID, rec *pb.EventRecord, e *event.Event) error {
-	j, err := p.judge(ctx, e, false)
+func (p *Publisher) mayCancel(ctx context.Context, by string, id store.EventID, rec *pb.EventRecord) error {
+	j, err := p.judgement(ctx, id, rec)
 	if err != nil {
 		return nil //nolint:nilerr // it cannot be published any more: it only holds its roles
 	}

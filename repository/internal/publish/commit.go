@@ -49,25 +49,21 @@ func (p *Publisher) publish(ctx context.Context, by, idText string) ([]*pb.Publi
 	if err := notOpen(id, rec); err != nil {
 		return nil, err
 	}
-	e, err := event.Parse(rec.GetEvent())
-	if err != nil {
-		return nil, damaged(id, err)
-	}
-	j, err := p.judge(ctx, e, false)
+	j, err := p.judgement(ctx, id, rec)
 	if err != nil {
 		return nil, err
 	}
 	if err := j.Publishable(); err != nil {
 		return nil, err
 	}
-	if err := p.haveBlobs(ctx, e.Proposal.Blobs); err != nil {
+	if err := p.haveBlobs(ctx, j.Event.Proposal.Blobs); err != nil {
 		return nil, err
 	}
 	files, err := p.files(ctx, j)
 	if err != nil {
 		return nil, err
 	}
-	return p.commit(ctx, by, id, e, files)
+	return p.commit(ctx, by, id, j.Event, files)
 }
 
 // published is a role file on its way into the store.
@@ -175,7 +171,7 @@ func (p *Publisher) commit(ctx context.Context, by string, id store.EventID, e *
 			return err
 		}
 		rec.State, rec.Published = pb.EventState_EVENT_STATE_PUBLISHED, roles
-		if err := p.endOpen(tx, id, rec); err != nil {
+		if err := endOpen(tx, id, rec, e); err != nil {
 			return err
 		}
 		detail := fmt.Sprintf("%s %s: %s", e.Proposal.Kind, e.Proposal.Subject, strings.Join(names, ", "))

@@ -74,6 +74,7 @@ func (p *Publisher) open(ctx context.Context, by, idText string, e *event.Event)
 	if err != nil {
 		return nil, err
 	}
+	p.keep(id, j)
 	return allOutcomes(j), nil
 }
 
@@ -169,19 +170,19 @@ func (p *Publisher) markStale(tx store.Tx, id, by store.EventID) error {
 	if err != nil {
 		return err
 	}
+	e, err := event.Parse(rec.GetEvent())
+	if err != nil {
+		return damaged(id, err)
+	}
 	rec.State, rec.StaleBy = pb.EventState_EVENT_STATE_STALE, by[:]
-	if err := p.endOpen(tx, id, rec); err != nil {
+	if err := endOpen(tx, id, rec, e); err != nil {
 		return err
 	}
 	return audit.Write(tx, audit.Entry(p.Now(), audit.Server, "event.stale", id.String(), "because of "+by.String()))
 }
 
 // endOpen stores an event that is no longer open and frees its roles.
-func (p *Publisher) endOpen(tx store.Tx, id store.EventID, rec *pb.EventRecord) error {
-	e, err := event.Parse(rec.GetEvent())
-	if err != nil {
-		return damaged(id, err)
-	}
+func endOpen(tx store.Tx, id store.EventID, rec *pb.EventRecord, e *event.Event) error {
 	for _, f := range e.Proposal.Files {
 		if other, ok, err := tx.OpenEvent(f.Repository, f.Role); err != nil {
 			return err

@@ -58,6 +58,8 @@ type Publisher struct {
 	turn chan struct{}
 	// state is what is in force, as far as it was read; guarded by turn.
 	state *event.State
+	// judged holds open events as they were judged last; guarded by turn.
+	judged map[store.EventID]judged
 	// warned is the nearest expiry threshold in days of which the log was told, by role; guarded by
 	// turn.
 	warned map[string]int
@@ -67,7 +69,7 @@ type Publisher struct {
 
 // Open returns a Publisher over what is stored. Nothing is signed before Run.
 func Open(ctx context.Context, c Config) (*Publisher, error) {
-	p := &Publisher{Config: c, turn: make(chan struct{}, 1), warned: map[string]int{}}
+	p := &Publisher{Config: c, turn: make(chan struct{}, 1), judged: map[store.EventID]judged{}, warned: map[string]int{}}
 	var err error
 	if p.online, err = newOnlineKeys(c); err != nil {
 		return nil, err
@@ -91,8 +93,10 @@ func (p *Publisher) take(ctx context.Context) (func(), error) {
 	}
 }
 
-// reload forgets what of the state in force was read; the caller has the turn.
+// reload forgets what of the state in force was read, and every judgement by it; the caller has the
+// turn.
 func (p *Publisher) reload() error {
+	clear(p.judged)
 	s, err := event.StateOf(source{p.Store}, p.Deployment)
 	p.state = s
 	return err
@@ -104,6 +108,47 @@ func (p *Publisher) judge(ctx context.Context, e *event.Event, opening bool) (*e
 	return event.Judge(e, p.state, event.Options{
 		Now: p.Now(), Memory: used{ctx, p.Store}, Online: &p.online.own, Opening: opening,
 	})
+}
+
+// judged is an open event and its judgement against the state in force.
+type judged struct {
+	j  *event.Judgement
+	at time.Time
+}
+
+// Bounds of judgements that are kept: expiry is judged by the clock, so none lives long.
+const (
+	maxJudged   = 64
+	judgedLives = time.Hour
+)
+
+// judgement returns the judgement of a stored open event: the one that was made before, if nothing was
+// published since, else a new one. The caller has the turn, and forgets it if a change to it could not
+// be stored.
+func (p *Publisher) judgement(ctx context.Context, id store.EventID, rec *pb.EventRecord) (*event.Judgement, error) {
+	if old, ok := p.judged[id]; ok {
+		if age := p.Now().Sub(old.at); age >= 0 && age < judgedLives {
+			return old.j, nil
+		}
+	}
+	e, err := event.Parse(rec.GetEvent())
+	if err != nil {
+		return nil, damaged(id, err)
+	}
+	j, err := p.judge(ctx, e, false)
+	if err != nil {
+		return nil, err
+	}
+	p.keep(id, j)
+	return j, nil
+}
+
+// keep keeps a judgement of an event that is stored as it says.
+func (p *Publisher) keep(id store.EventID, j *event.Judgement) {
+	if len(p.judged) >= maxJudged {
+		clear(p.judged)
+	}
+	p.judged[id] = judged{j, p.Now()}
 }
 
 // source gives signer/event the files in force.

@@ -47,11 +47,7 @@ func (p *Publisher) addSignature(ctx context.Context, by, idText string, sigs []
 
 // add counts signatures for an open event; the caller has the turn.
 func (p *Publisher) add(ctx context.Context, by string, id store.EventID, rec *pb.EventRecord, sigs []event.Signature, approvals []statement.Envelope) ([]event.Outcome, error) {
-	e, err := event.Parse(rec.GetEvent())
-	if err != nil {
-		return nil, damaged(id, err)
-	}
-	j, err := p.judge(ctx, e, false)
+	j, err := p.judgement(ctx, id, rec)
 	if err != nil {
 		return nil, err
 	}
@@ -70,12 +66,21 @@ func (p *Publisher) add(ctx context.Context, by string, id store.EventID, rec *p
 	if len(fresh) == 0 && len(j.Event.Approvals) == approved {
 		return outcomes, nil
 	}
-	data, err := j.Event.Bytes()
-	if err != nil {
+	if err := p.putSigned(ctx, by, id, j, fresh); err != nil {
+		delete(p.judged, id) // it says more than is stored
 		return nil, err
 	}
+	return outcomes, nil
+}
+
+// putSigned stores an open event with its new signatures, and what they use up.
+func (p *Publisher) putSigned(ctx context.Context, by string, id store.EventID, j *event.Judgement, fresh []event.Signature) error {
+	data, err := j.Event.Bytes()
+	if err != nil {
+		return err
+	}
 	now := p.Now()
-	err = p.Store.Update(ctx, func(tx store.Tx) error {
+	return p.Store.Update(ctx, func(tx store.Tx) error {
 		rec, err := tx.Event(id)
 		if err != nil {
 			return err
@@ -99,10 +104,6 @@ func (p *Publisher) add(ctx context.Context, by string, id store.EventID, rec *p
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return outcomes, nil
 }
 
 // signer names a signature of an event: there is one by a key and file.
