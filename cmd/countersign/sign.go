@@ -195,7 +195,7 @@ func (t *tool) deliver(ctx context.Context, j *judged, s *event.Signing, sigs []
 			}
 		}
 	}
-	doc := signed{Event: j.ID(), Deployment: j.subject.id, Person: s.Person.ID, Keys: s.KeyIDs(), Complete: j.Complete, Review: j.Review()}
+	doc := signed{Event: j.ID(), Deployment: j.id, Person: s.Person.ID, Keys: s.KeyIDs(), Complete: j.Complete, Review: j.Review()}
 	for _, i := range s.Files {
 		doc.Files = append(doc.Files, string(j.Files[i].Repository)+"/"+j.Files[i].Role)
 	}
@@ -235,7 +235,7 @@ func outcome(j *judged, s *event.Signing) string {
 		f := &j.Files[s.Files[0]]
 		return fmt.Sprintf("signed %s version %d as %s: %s", roleName(f.Repository, f.Role), f.NewVersion, s.Person.ID, show.Tallies(f))
 	}
-	return fmt.Sprintf("signed %d files of %s as %s; %s", len(s.Files), j.subject.id, s.Person.ID, of)
+	return fmt.Sprintf("signed %d files of %s as %s; %s", len(s.Files), j.id, s.Person.ID, of)
 }
 
 // next is the next command, and who gives it.

@@ -160,7 +160,7 @@ func Login(ctx context.Context, cfg Config, t *enroll.TokenFile, k *Key) (*Ident
 	if err != nil {
 		return nil, nil, err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	ctx, cancel := c.call(ctx)
 	defer cancel()
 	mac := enroll.MAC(t.Secret, t.Kind, t.Subject, spki)

@@ -36,7 +36,7 @@ func (c *Client) Upload(ctx context.Context, path string, sha [32]byte, length i
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if info, err := f.Stat(); err != nil {
 		return err
 	} else if info.Size() != length {

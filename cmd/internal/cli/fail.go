@@ -35,19 +35,19 @@ func fail(w io.Writer, name string, asJSON bool, err error, mark string, hints b
 	if asJSON {
 		data, jerr := json.Marshal(Failure{string(reason.Of(err)), err.Error(), reason.HintOf(err), code})
 		if jerr == nil {
-			fmt.Fprintf(w, "%s\n", data)
+			_, _ = fmt.Fprintf(w, "%s\n", data) // there is nowhere left to report to
 			return code
 		}
 	}
 	for _, one := range parts(err) {
-		fmt.Fprintf(w, "%s: %s%s%s\n", name, mark, Safe(one.Error()), bracketed(reason.Of(one)))
+		_, _ = fmt.Fprintf(w, "%s: %s%s%s\n", name, mark, Safe(one.Error()), bracketed(reason.Of(one)))
 	}
 	if !hints {
 		return code
 	}
 	for hint := range strings.SplitSeq(reason.HintOf(err), "\n") {
 		if hint != "" {
-			fmt.Fprintf(w, "%s: hint: %s\n", name, Safe(hint))
+			_, _ = fmt.Fprintf(w, "%s: hint: %s\n", name, Safe(hint))
 		}
 	}
 	return code

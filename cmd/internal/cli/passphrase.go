@@ -56,7 +56,7 @@ func (t *Terminal) NewPassphrase(ctx context.Context, who string) ([]byte, error
 		if err != nil {
 			return nil, err
 		}
-		defer tty.Close()
+		defer func() { _ = tty.Close() }()
 		_, err = fmt.Fprintf(tty, "Passphrase for %s, shown only now: %s\n", who, p)
 		return p, err
 	}
@@ -76,7 +76,7 @@ func (t *Terminal) secret(ctx context.Context, who, prompt string) ([]byte, erro
 		return nil, reason.Errorf(reason.NoTerminal, "cannot ask for the passphrase of %s: no terminal", who).
 			WithHint("add --passphrase-file FILE")
 	}
-	defer tty.Close()
+	defer func() { _ = tty.Close() }()
 	return readSecret(ctx, tty, prompt)
 }
 
@@ -93,7 +93,7 @@ func (t *Terminal) fromFlags() ([]byte, error) {
 		if err != nil {
 			return nil, openError(err, t.PassphraseFile)
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		if err := private(f, t.PassphraseFile); err != nil {
 			return nil, err
 		}
@@ -106,7 +106,7 @@ func (t *Terminal) fromFlags() ([]byte, error) {
 		}
 		name := fmt.Sprintf("file descriptor %d", n)
 		f := os.NewFile(uintptr(n), name)
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		t.given, err = readPassphrase(f, name)
 		return t.given, err
 	}

@@ -2,8 +2,8 @@ package cli
 
 import "strings"
 
-// The order of settings is: flag, environment, file, default. Environment names the variable of a
-// flag: COUNTERSIGN_ and its name in capitals. It is empty for the flags that no environment may
+// Environment names the variable of a flag: COUNTERSIGN_ and its name in capitals. The order of
+// settings is flag, environment, file, default. It is empty for the flags that no environment may
 // answer: one that stands around for ever must not sign or agree.
 func Environment(flag string) string {
 	switch flag {

@@ -27,7 +27,8 @@ func TestPaths(t *testing.T) {
 		{"stick", map[string]string{"COUNTERSIGN_HOME": "/stick", "HOME": "/h", "XDG_STATE_HOME": "/s"}, Paths{"/stick/config.yaml", "/stick/keys", "/stick/state"}},
 		{"defaults", map[string]string{"HOME": "/h"}, Paths{"/h/.config/countersign/config.yaml", "/h/.local/share/countersign/keys", "/h/.local/state/countersign"}},
 		{
-			"xdg", map[string]string{"XDG_CONFIG_HOME": "/c", "XDG_DATA_HOME": "/d", "XDG_STATE_HOME": "/s"},
+			"xdg",
+			map[string]string{"XDG_CONFIG_HOME": "/c", "XDG_DATA_HOME": "/d", "XDG_STATE_HOME": "/s"},
 			Paths{"/c/countersign/config.yaml", "/d/countersign/keys", "/s/countersign"},
 		},
 		{"relative xdg is ignored", map[string]string{"HOME": "/h", "XDG_STATE_HOME": "s"}, Paths{"/h/.config/countersign/config.yaml", "/h/.local/share/countersign/keys", "/h/.local/state/countersign"}},
@@ -47,7 +48,7 @@ func TestPaths(t *testing.T) {
 func TestNearest(t *testing.T) {
 	words := []string{"release", "rehearse", "sign", "status", "publish", "event", "key"}
 	for in, want := range map[string]string{
-		"relase": "release", "sgin": "sign", "rel": "release", "st": "status", "publsih": "publish",
+		"relase": "release", "sgin": "sign", "rel": "release", "st": "status", "pubilsh": "publish",
 		"kye": "key", "xyz": "", "deploy": "", "s": "", "": "", "evnet": "event",
 	} {
 		if got := Nearest(in, words); got != want {

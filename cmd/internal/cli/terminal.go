@@ -66,11 +66,13 @@ func (t *Terminal) ask(ctx context.Context, question, undone, flag string) error
 	if err != nil {
 		return reason.Errorf(reason.NoTerminal, "cannot ask %q: no terminal", question).WithHint("add %s", flag)
 	}
-	defer tty.Close()
-	fmt.Fprintf(tty, "%s Type yes: ", question)
+	defer func() { _ = tty.Close() }()
+	if _, err := fmt.Fprintf(tty, "%s Type yes: ", question); err != nil {
+		return fmt.Errorf("ask %q: %w", question, err)
+	}
 	answer, err := readLine(ctx, tty)
 	if err != nil {
-		fmt.Fprintln(tty)
+		_, _ = fmt.Fprintln(tty)
 		return err
 	}
 	if answer != "yes" {
@@ -119,7 +121,9 @@ func readSecret(ctx context.Context, tty *os.File, prompt string) ([]byte, error
 	if err != nil {
 		return nil, fmt.Errorf("read the state of the terminal: %w", err)
 	}
-	fmt.Fprint(tty, prompt)
+	if _, err := fmt.Fprint(tty, prompt); err != nil {
+		return nil, fmt.Errorf("ask for a passphrase: %w", err)
+	}
 	type answer struct {
 		line []byte
 		err  error
@@ -136,7 +140,7 @@ func readSecret(ctx context.Context, tty *os.File, prompt string) ([]byte, error
 		a.err = ctx.Err()
 	case a = <-c:
 	}
-	fmt.Fprintln(tty)
+	_, _ = fmt.Fprintln(tty)
 	if a.err == io.EOF { //nolint:errorlint // x/term returns it bare
 		a.err = nil
 	}

@@ -56,7 +56,7 @@ func (p Place) UpdateHistory(change func(*event.History) error) error {
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	h, err := p.History()
 	if err != nil {
 		return err

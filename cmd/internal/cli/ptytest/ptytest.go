@@ -46,7 +46,7 @@ func Open(t testing.TB) *PTY {
 	p := &PTY{Name: fmt.Sprintf("/dev/pts/%d", n), t: t, person: person}
 	hold := p.Program() // keeps the line open between the questions of one test
 	go p.watch()
-	t.Cleanup(func() { hold.Close(); person.Close() })
+	t.Cleanup(func() { _, _ = hold.Close(), person.Close() })
 	return p
 }
 

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,11 +23,12 @@ No variable stands for --yes and --expect.
 
 // printHelp prints a sentence, the usage, an example, commands and flags.
 func (p *Program) printHelp(cmd *cobra.Command) {
-	w := p.Out.Stdout
 	if !cmd.HasParent() {
 		p.printIndex()
 		return
 	}
+	w := &strings.Builder{}
+	defer p.print(w)
 	fmt.Fprintf(w, "%s\n\nusage: %s\n", cmd.Short, usageLine(cmd))
 	if cmd.Long != "" {
 		fmt.Fprintf(w, "\n%s\n", strings.TrimRight(cmd.Long, "\n"))
@@ -50,7 +52,8 @@ func (p *Program) printHelp(cmd *cobra.Command) {
 
 // printIndex lists all commands and topics.
 func (p *Program) printIndex() {
-	w := p.Out.Stdout
+	w := &strings.Builder{}
+	defer p.print(w)
 	fmt.Fprintf(w, "%s\n\ncommands:\n", p.Root.Short)
 	for _, c := range p.Root.Commands() {
 		if !c.HasSubCommands() {
@@ -66,6 +69,9 @@ func (p *Program) printIndex() {
 		fmt.Fprintf(w, "  %-24s %s\n", t.Name, t.Short)
 	}
 }
+
+// print puts a page of help out: it is text, with --json too.
+func (p *Program) print(page *strings.Builder) { _, _ = io.WriteString(p.Out.Stdout, page.String()) }
 
 func (p *Program) helpCommand() *cobra.Command {
 	var man string
@@ -93,8 +99,8 @@ func (p *Program) help(args []string) error {
 	var names []string
 	for _, t := range p.topics {
 		if t.Name == args[0] && len(args) == 1 {
-			fmt.Fprint(p.Out.Stdout, t.Text)
-			return nil
+			_, err := io.WriteString(p.Out.Stdout, t.Text)
+			return err
 		}
 		names = append(names, t.Name)
 	}
