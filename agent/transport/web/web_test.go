@@ -201,7 +201,7 @@ func TestDownload(t *testing.T) {
 	}{
 		{"whole", c, "p/1/f", sum, 0, ""},
 		{"from the middle", c, "p/1/f", sum, 300_001, ""},
-		{"beyond the end", c, "p/1/f", sum, 1 << 40, reason.Malformed},
+		{"beyond the end", c, "p/1/f", sum, 1 << 40, reason.LengthMismatch},
 		{"no ranges", c, "p/1/norange", sum, 300_001, ""},
 		{"no ranges, beyond the end", c, "p/1/norange", sum, 1 << 40, reason.Unreachable},
 		{"another range", c, "p/1/otherrange", sum, 300_001, reason.Malformed},
