@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/sigstore/sigstore/pkg/signature"
@@ -62,21 +61,21 @@ func Edit(canonical []byte, edit func(signed map[string]any)) ([]byte, error) {
 	return cs.Canonical(signed)
 }
 
-// Replace serves file as the newest version of a role, listed in a snapshot and a timestamp that the
-// thief signs with the stolen online key: all that the keys of the server can do.
+// Replace serves file, whatever its bytes are, as the version after the stolen one of a role, listed in
+// a snapshot and a timestamp that the thief signs with the stolen online key: all that the keys of the
+// server can do.
 func (t *Thief) Replace(role string, file []byte) error {
-	parsed, err := cs.ParseTargets(file, cs.Plain)
+	stolen, err := t.Role(role)
 	if err != nil {
 		return err
 	}
-	t.Put(fmt.Sprintf("%d.%s.json", parsed.Signed.Version, role), file)
-	return t.Publish(func(meta map[string]*metadata.MetaFiles) {
-		meta[role+".json"] = metaOf(parsed.Signed.Version, file)
-	})
+	version := stolen.Signed.Version + 1
+	t.Put(fmt.Sprintf("%d.%s.json", version, role), file)
+	return t.Publish(func(meta map[string]*metadata.MetaFiles) { meta[role+".json"] = MetaOf(version, file) })
 }
 
-// Publish signs a snapshot, changed by edit, and a timestamp for it with the stolen online key, one
-// version above the stolen ones.
+// Publish signs a snapshot, changed by edit, and a timestamp for it with the stolen online key, Ahead
+// of the stolen ones.
 func (t *Thief) Publish(edit func(meta map[string]*metadata.MetaFiles)) error {
 	online, err := t.OnlineKey()
 	if err != nil {
@@ -87,7 +86,7 @@ func (t *Thief) Publish(edit func(meta map[string]*metadata.MetaFiles)) error {
 		return err
 	}
 	s := snap.Signed
-	s.Version++
+	s.Version += t.Ahead
 	s.Expires = t.now().UTC().Add(24 * time.Hour).Truncate(time.Second)
 	edit(s.Meta)
 	data, err := seal(s, online)
@@ -99,9 +98,9 @@ func (t *Thief) Publish(edit func(meta map[string]*metadata.MetaFiles)) error {
 		return err
 	}
 	stamp := ts.Signed
-	stamp.Version++
+	stamp.Version += t.Ahead
 	stamp.Expires = s.Expires
-	stamp.Meta["snapshot.json"] = metaOf(s.Version, data)
+	stamp.Meta["snapshot.json"] = MetaOf(s.Version, data)
 	stampData, err := seal(stamp, online)
 	if err != nil {
 		return err
@@ -144,16 +143,11 @@ func seal[T metadata.Roles](signed T, key cs.Signer) ([]byte, error) {
 	return Sign(canonical, key)
 }
 
-func metaOf(version int64, data []byte) *metadata.MetaFiles {
+// MetaOf is how a snapshot or timestamp lists a file.
+func MetaOf(version int64, data []byte) *metadata.MetaFiles {
 	sum := sha256.Sum256(data)
 	m := metadata.MetaFile(version)
 	m.Length = int64(len(data))
 	m.Hashes["sha256"] = sum[:]
 	return m
-}
-
-// TargetPath is where a target's bytes lie in the TUF layout.
-func TargetPath(path string, sha256Hex string) string {
-	dir, file := path[:strings.LastIndexByte(path, '/')], path[strings.LastIndexByte(path, '/')+1:]
-	return "targets/" + dir + "/" + sha256Hex + "." + file
 }

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -33,6 +34,10 @@ const maxFile = 64 << 20
 
 // Thief holds what was stolen.
 type Thief struct {
+	// Ahead is how far above the stolen ones the versions of snapshots and timestamps are that Publish
+	// signs. A device that met one thief takes no equal version from the next.
+	Ahead int64
+
 	dir string
 	now func() time.Time
 
@@ -46,7 +51,7 @@ type Thief struct {
 // Steal copies everything that a server at base (https://host:port, its folder is dir) has published,
 // and reads its keys.
 func Steal(ctx context.Context, dir, base string) (*Thief, error) {
-	t := &Thief{dir: dir, now: time.Now, files: map[string][]byte{}}
+	t := &Thief{Ahead: 1, dir: dir, now: time.Now, files: map[string][]byte{}}
 	client := &http.Client{
 		Timeout:   30 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, // the thief sits on the server
@@ -109,6 +114,20 @@ func (t *Thief) Put(path string, data []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.files[path] = data
+}
+
+// Remove serves a path no more.
+func (t *Thief) Remove(path string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.files, path)
+}
+
+// Copy returns a thief with the same loot, whose changes are its own.
+func (t *Thief) Copy() *Thief {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return &Thief{Ahead: t.Ahead, dir: t.dir, now: t.now, files: maps.Clone(t.files)}
 }
 
 // Get returns what is served under a path; nil when that is nothing.

@@ -3,6 +3,7 @@ package world
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -107,6 +108,22 @@ func (w *World) NewDevice(id string, o DeviceOptions) (*Device, error) {
 // Device returns a device that NewDevice made.
 func (w *World) Device(id string) *Device {
 	return &Device{ID: id, Dir: filepath.Join(w.Dir, "devices", id), World: w}
+}
+
+// Copy makes another body for the same device in the folder dir: all its files, the paths in its
+// configuration changed.
+func (d *Device) Copy(dir string) (*Device, error) {
+	// os.CopyFS opens files to everybody, and a key that others can read is refused.
+	if out, err := exec.Command("cp", "-a", d.Dir, dir).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("copy device: %w: %s", err, out)
+	}
+	name := filepath.Join(dir, "agent.conf")
+	conf, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	err = os.WriteFile(name, []byte(strings.ReplaceAll(string(conf), d.Dir, dir)), 0o600)
+	return &Device{ID: d.ID, Dir: dir, World: d.World}, err
 }
 
 // Server points the device at another server, grpc://host:port or https://host:port.

@@ -104,6 +104,9 @@ func (s *Server) Log() string {
 // PID returns the process id.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
+// PID returns the process id of the running server.
+func (w *World) PID() int { return w.server.PID() }
+
 // Stop asks the server to end and waits until it did; an exit code other than 0 is an error.
 func (s *Server) Stop() error {
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {

@@ -113,14 +113,20 @@ func (w *World) plan(products map[string]string) Plan {
 
 // AddProduct adds a product, described in a plan's YAML, to a deployment that has none.
 func (w *World) AddProduct(id, yaml string) error {
-	if err := w.Put(Engineer, "plan.yaml", w.plan(map[string]string{id: yaml}).YAML()); err != nil {
+	return w.AddProducts(map[string]string{id: yaml})
+}
+
+// AddProducts publishes the plan with these products and no others, signed by Engineer, Quality and
+// more.
+func (w *World) AddProducts(products map[string]string, more ...string) error {
+	if err := w.Put(Engineer, "plan.yaml", w.plan(products).YAML()); err != nil {
 		return err
 	}
 	event, err := w.Open(Engineer, "change", "plan.yaml", "--no-input", "--yes")
 	if err != nil {
 		return err
 	}
-	return w.SignAndPublish(event, "add "+id, Engineer, Quality)
+	return w.SignAndPublish(event, "new product", append([]string{Engineer, Quality}, more...)...)
 }
 
 // SignAndPublish has people sign an event on the server, and the first of them publish it.
