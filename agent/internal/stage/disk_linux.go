@@ -53,8 +53,8 @@ func syncData(f *os.File) error {
 	}
 }
 
-// dropCache gives the memory that caches a durable range back to the system, which on a small device
-// would otherwise push out what it works with.
+// dropCache gives the memory that caches a durable range back to the system. On a small device it would
+// push out what the device works with, and the check before installation shall read the medium.
 func dropCache(f *os.File, off, n int64) {
 	_ = unix.Fadvise(int(f.Fd()), off, n, unix.FADV_DONTNEED)
 }

@@ -29,6 +29,7 @@ type part struct {
 	hashPath string
 	h        hash.Hash
 	n        int64 // bytes hashed and written
+	length   int64 // of the whole file
 
 	started int64 // bytes of which the writing out was begun
 	asked   int64 // offset of the last resume point that was asked for
@@ -42,7 +43,7 @@ type part struct {
 // openPart opens <sha256>.part at the last durable offset, or anew.
 func (d *Dir) openPart(ctx context.Context, f File) (*part, error) {
 	path := d.partPath(f.SHA256)
-	p := &part{hashPath: d.hashPath(f.SHA256), h: sha256.New()}
+	p := &part{hashPath: d.hashPath(f.SHA256), h: sha256.New(), length: f.Length}
 	if at, err := readPoint(p.hashPath, f.Length); err == nil {
 		if p.resume(ctx, path, at) {
 			p.run()
@@ -136,6 +137,9 @@ func (p *part) write(b []byte) error {
 	if p.n-p.started >= writebackEvery {
 		startWriteback(p.f, p.started, p.n-p.started)
 		p.started = p.n
+	}
+	if p.n == p.length {
+		return nil // finish makes it durable, or it is the wrong file
 	}
 	due := p.n - p.asked
 	if due < pointEvery && (due == 0 || time.Since(p.askedAt) < pointAfter) {
