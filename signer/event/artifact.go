@@ -1,10 +1,15 @@
 package event
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
 )
 
@@ -120,4 +125,25 @@ func candidates(path string) (map[string][]string, error) {
 		return nil
 	})
 	return files, err
+}
+
+// hashFile streams a file through SHA-256: firmware is larger than memory is sure to be.
+func hashFile(path string) (sha string, length int64, err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", 0, reason.Errorf(reason.NotFound, "no file %q", path)
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	defer func() { _ = f.Close() }()
+	h := sha256.New()
+	n, err := io.Copy(h, io.LimitReader(f, metadata.MaxImage+1))
+	if err != nil {
+		return "", 0, err
+	}
+	if n == 0 || n > metadata.MaxImage {
+		return "", 0, reason.Errorf(reason.TooLarge, "%s has %d bytes, wanted 1 to %d", path, n, int64(metadata.MaxImage))
+	}
+	return hex.EncodeToString(h.Sum(nil)), n, nil
 }

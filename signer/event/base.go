@@ -139,7 +139,10 @@ func changedBy(f ProposedFile, files Source) ([]string, error) {
 		return nil, reason.Wrap(err, "base: image targets")
 	}
 	next, err := parseTargets(f)
-	if err != nil || next.Signed.Delegations == nil {
+	if err != nil {
+		return nil, reason.Wrap(err, "base: %s", f.Role)
+	}
+	if next.Signed.Delegations == nil {
 		return nil, nil
 	}
 	var roles []string

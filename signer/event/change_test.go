@@ -32,27 +32,54 @@ func TestChange(t *testing.T) {
 		subject    string
 	}{
 		{"nothing", nil, "", "", "", ""},
-		{"new holder", []string{"okafor: okafor.pub", "okafor: okafor.pub, adeyemi: adeyemi.pub", "[rivera, chen, okafor]}}", "[rivera, chen, okafor, adeyemi]}}"},
-			event.Root, "director/root image/root", "chen okafor", "director-root,image-root"},
-		{"holder leaves, others signed", []string{"holder: [rivera, chen, okafor]", "holder: [chen, okafor, adeyemi]", "okafor: okafor.pub", "okafor: okafor.pub, adeyemi: adeyemi.pub"},
-			event.Root, "director/root image/root", "chen okafor", "director-root,image-root"},
-		{"new holder key", []string{"rivera.pub", "rivera@2.pub"},
+		{
+			"new holder",
+			[]string{"okafor: okafor.pub", "okafor: okafor.pub, adeyemi: adeyemi.pub", "[rivera, chen, okafor]}}", "[rivera, chen, okafor, adeyemi]}}"},
+			event.Root, "director/root image/root", "chen okafor", "director-root,image-root",
+		},
+		{
+			"holder leaves, others signed",
+			[]string{"holder: [rivera, chen, okafor]", "holder: [chen, okafor, adeyemi]", "okafor: okafor.pub", "okafor: okafor.pub, adeyemi: adeyemi.pub"},
+			event.Root, "director/root image/root", "chen okafor", "director-root,image-root",
+		},
+		{
+			"new holder key",
+			[]string{"rivera.pub", "rivera@2.pub"},
 			// rivera is the engineer of both products, and alone may stop gw-100.
 			event.Root, "director/root image/gw-100 image/gw-100.stop image/pump-9 image/pump-9.bin-N image/root image/targets",
-			"chen okafor rivera@2", "director-root,gw-100,image-root,pump-9"},
-		{"higher threshold", []string{"{holder: 2}", "{holder: 3}", "[rivera, chen, okafor]}}", "[rivera, chen, okafor, adeyemi]}}", "okafor: okafor.pub", "okafor: okafor.pub, adeyemi: adeyemi.pub"},
-			event.Root, "director/root image/root", "rivera chen okafor", "director-root,image-root"},
-		{"quality signer joins", []string{"okafor: okafor.pub", "okafor: okafor.pub, adeyemi: adeyemi.pub", "quality: [chen, okafor]}, stop", "quality: [chen, okafor, adeyemi]}, stop"},
-			event.Product, "image/targets", "rivera chen", "targets"},
-		{"second engineer is required", []string{"okafor: okafor.pub", "okafor: okafor.pub, adeyemi: adeyemi.pub", "gw-100: {require: {engineering: 1", "gw-100: {require: {engineering: 2", "{engineering: [rivera], quality: [chen, okafor]}, stop", "{engineering: [rivera, adeyemi], quality: [chen, okafor]}, stop"},
-			event.Product, "image/gw-100 image/targets", "rivera chen adeyemi", "gw-100"},
-		{"SBOM no longer required", []string{"[chen, okafor]}, stop", "[chen, okafor]}, sbom: none, stop"},
-			event.Product, "image/targets", "rivera chen", "targets"},
-		{"new product", []string{"  gw-100:", "  lamp: {require: {engineering: 1}, people: {engineering: [rivera]}}\n  gw-100:"},
-			event.Product, "image/lamp image/lamp.stop image/targets", "rivera chen", "lamp"},
-		{"meaning changes", []string{"engineering: authored", "engineering: built"},
+			"chen okafor rivera@2", "director-root,gw-100,image-root,pump-9",
+		},
+		{
+			"higher threshold",
+			[]string{"{holder: 2}", "{holder: 3}", "[rivera, chen, okafor]}}", "[rivera, chen, okafor, adeyemi]}}", "okafor: okafor.pub", "okafor: okafor.pub, adeyemi: adeyemi.pub"},
+			event.Root, "director/root image/root", "rivera chen okafor", "director-root,image-root",
+		},
+		{
+			"quality signer joins",
+			[]string{"okafor: okafor.pub", "okafor: okafor.pub, adeyemi: adeyemi.pub", "quality: [chen, okafor]}, stop", "quality: [chen, okafor, adeyemi]}, stop"},
+			event.Product, "image/targets", "rivera chen", "targets",
+		},
+		{
+			"second engineer is required",
+			[]string{"okafor: okafor.pub", "okafor: okafor.pub, adeyemi: adeyemi.pub", "gw-100: {require: {engineering: 1", "gw-100: {require: {engineering: 2", "{engineering: [rivera], quality: [chen, okafor]}, stop", "{engineering: [rivera, adeyemi], quality: [chen, okafor]}, stop"},
+			event.Product, "image/gw-100 image/targets", "rivera chen adeyemi", "gw-100",
+		},
+		{
+			"SBOM no longer required",
+			[]string{"[chen, okafor]}, stop", "[chen, okafor]}, sbom: none, stop"},
+			event.Product, "image/targets", "rivera chen", "targets",
+		},
+		{
+			"new product",
+			[]string{"  gw-100:", "  lamp: {require: {engineering: 1}, people: {engineering: [rivera]}}\n  gw-100:"},
+			event.Product, "image/lamp image/lamp.stop image/targets", "rivera chen", "lamp",
+		},
+		{
+			"meaning changes",
+			[]string{"engineering: authored", "engineering: built"},
 			// The bins carry the product's quorum, meaning included.
-			event.Product, "image/pump-9 image/targets", "rivera chen", "pump-9"},
+			event.Product, "image/pump-9 image/targets", "rivera chen", "pump-9",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)

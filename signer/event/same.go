@@ -2,7 +2,6 @@ package event
 
 import (
 	"bytes"
-	"maps"
 	"slices"
 	"time"
 
@@ -85,27 +84,4 @@ func succinctOf(t *targetsFile) *tuf.SuccinctRoles {
 func sameDelegation(a, b *metadata.Delegation) bool {
 	ka, kb := slices.Sorted(slices.Values(a.KeyIDs)), slices.Sorted(slices.Values(b.KeyIDs))
 	return slices.Equal(ka, kb) && a.Threshold == b.Threshold && a.Quorum.Equal(b.Quorum)
-}
-
-// sameMap reports whether two objects of unrecognized members are the same but for the named ones.
-func sameMap(a, b map[string]any, but ...string) (bool, error) {
-	strip := func(m map[string]any) ([]byte, error) {
-		c := maps.Clone(m)
-		for _, name := range but {
-			delete(c, name)
-		}
-		if c == nil {
-			c = map[string]any{}
-		}
-		return metadata.Canonical(c)
-	}
-	ca, err := strip(a)
-	if err != nil {
-		return false, err
-	}
-	cb, err := strip(b)
-	if err != nil {
-		return false, err
-	}
-	return bytes.Equal(ca, cb), nil
 }

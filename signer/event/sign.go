@@ -36,7 +36,6 @@ type Signing struct {
 	ReplacesRoot bool
 
 	keys []*metadata.Key
-	with []signature.Signer
 }
 
 // KeyIDs returns the ids of the keys that will sign, sorted.

@@ -120,10 +120,6 @@ func TestWhoMaySign(t *testing.T) {
 		}
 	})
 	t.Run("keys of two people", func(t *testing.T) {
-		j, err := w.opened(e)
-		if err != nil {
-			t.Fatal(err)
-		}
 		rivera, _ := keysOf(t, "rivera").Signers()
 		chen, _ := keysOf(t, "chen").Signers()
 		init, err := event.NewInit(w.plan(basicPlan), event.Opening{Now: now})
@@ -134,7 +130,8 @@ func TestWhoMaySign(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if j, err = event.Judge(init, s, event.Options{Now: now}); err != nil {
+		j, err := event.Judge(init, s, event.Options{Now: now})
+		if err != nil {
 			t.Fatal(err)
 		}
 		_, _, err = event.Sign(j, map[metadata.Repository]signature.Signer{image: rivera[image], director: chen[director]}, event.SignOptions{Now: now})

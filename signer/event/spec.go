@@ -1,12 +1,6 @@
 package event
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
-	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 
 	"go.yaml.in/yaml/v3"
@@ -127,8 +121,11 @@ func (r *specReader) target(t SpecTarget, n *yaml.Node) (SpecTarget, error) {
 		name    string
 		missing bool
 	}{
-		{"file", t.File == ""}, {"component", t.Component == ""}, {"hardware", len(t.Hardware) == 0},
-		{"installer", t.Installer == ""}, {"class", t.Class == ""},
+		{"file", t.File == ""},
+		{"component", t.Component == ""},
+		{"hardware", len(t.Hardware) == 0},
+		{"installer", t.Installer == ""},
+		{"class", t.Class == ""},
 	} {
 		if m.missing {
 			return SpecTarget{}, r.errorf(n, "%q is missing", m.name)
@@ -255,25 +252,4 @@ func (r *specReader) evidence(n *yaml.Node) (map[string]string, error) {
 		}
 	}
 	return out, nil
-}
-
-// hashFile streams a file through SHA-256: firmware is larger than memory is sure to be.
-func hashFile(path string) (sha string, length int64, err error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", 0, reason.Errorf(reason.NotFound, "no file %q", path)
-	}
-	if err != nil {
-		return "", 0, err
-	}
-	defer func() { _ = f.Close() }()
-	h := sha256.New()
-	n, err := io.Copy(h, io.LimitReader(f, metadata.MaxImage+1))
-	if err != nil {
-		return "", 0, err
-	}
-	if n == 0 || n > metadata.MaxImage {
-		return "", 0, reason.Errorf(reason.TooLarge, "%s has %d bytes, wanted 1 to %d", path, n, int64(metadata.MaxImage))
-	}
-	return hex.EncodeToString(h.Sum(nil)), n, nil
 }
