@@ -289,38 +289,71 @@ func TestReadersNeverSeeHalf(t *testing.T) {
 	b.checked()
 }
 
-// consistent reads one whole set and fails the test unless it hangs together.
+// consistent reads one whole set and fails the test unless it is there and hangs together.
 func (b *bed) consistent(client *http.Client) {
-	t := b.t
-	read := func(path string) []byte {
-		a := b.ask(client, http.MethodGet, path, nil)
-		if a.code != 200 {
-			t.Errorf("%s: %d", path, a.code)
-		}
-		return a.body
+	b.t.Helper()
+	if !b.tryConsistent(client) {
+		b.t.Error("the server does not answer")
 	}
-	ts, err := metadata.ParseTimestamp(read("/timestamp.json"), metadata.Profile)
+}
+
+// tryConsistent reads one whole set and fails the test unless it hangs together. It returns false when
+// the server stopped answering meanwhile.
+func (b *bed) tryConsistent(client *http.Client) bool {
+	t := b.t
+	gone := false
+	read := func(method, path string) []byte {
+		req, err := http.NewRequest(method, b.cfg.URL+path, nil)
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			gone = true
+			return nil
+		}
+		defer resp.Body.Close()
+		data, err := io.ReadAll(resp.Body)
+		if err != nil {
+			gone = true
+			return nil
+		}
+		if resp.StatusCode != 200 {
+			t.Errorf("%s %s: %d", method, path, resp.StatusCode)
+		}
+		return data
+	}
+	named := func(name string, version int64, hash []byte) []byte {
+		data := read(http.MethodGet, fmt.Sprintf("/%d.%s", version, name))
+		if sum := sha256.Sum256(data); !gone && !bytes.Equal(sum[:], hash) {
+			t.Errorf("%s %d is not the one that is named", name, version)
+		}
+		return data
+	}
+	data := read(http.MethodGet, "/timestamp.json")
+	if gone {
+		return false
+	}
+	ts, err := metadata.ParseTimestamp(data, metadata.Profile)
 	if err != nil {
 		t.Error(err)
-		return
+		return true
 	}
-	want := ts.Signed.Meta["snapshot.json"]
-	data := read(fmt.Sprintf("/%d.snapshot.json", want.Version))
-	if sum := sha256.Sum256(data); !bytes.Equal(sum[:], want.Hashes["sha256"]) {
-		t.Errorf("snapshot %d is not the one that the timestamp names", want.Version)
+	m := ts.Signed.Meta["snapshot.json"]
+	data = named("snapshot.json", m.Version, m.Hashes["sha256"])
+	if gone {
+		return false
 	}
 	sn, err := metadata.ParseSnapshot(data, metadata.Profile)
 	if err != nil {
 		t.Error(err)
-		return
+		return true
 	}
 	for name, m := range sn.Signed.Meta {
-		data := read(fmt.Sprintf("/%d.%s", m.Version, name))
-		if sum := sha256.Sum256(data); !bytes.Equal(sum[:], m.Hashes["sha256"]) {
-			t.Errorf("%s %d is not the one that snapshot %d names", name, m.Version, want.Version)
-		}
-		if name != "gw-100.json" {
-			continue
+		data := named(name, m.Version, m.Hashes["sha256"])
+		if gone {
+			return false
 		}
 		f, err := metadata.ParseTargets(data, metadata.Profile)
 		if err != nil {
@@ -328,11 +361,9 @@ func (b *bed) consistent(client *http.Client) {
 			continue
 		}
 		for path, target := range f.Signed.Targets {
-			dir, file := path[:strings.LastIndexByte(path, '/')+1], path[strings.LastIndexByte(path, '/')+1:]
-			a := b.ask(client, http.MethodHead, fmt.Sprintf("/targets/%s%x.%s", dir, []byte(target.Hashes["sha256"]), file), nil)
-			if a.code != 200 {
-				t.Errorf("%s: %d", path, a.code)
-			}
+			i := strings.LastIndexByte(path, '/') + 1
+			read(http.MethodHead, fmt.Sprintf("/targets/%s%x.%s", path[:i], []byte(target.Hashes["sha256"]), path[i:]))
 		}
 	}
+	return !gone
 }
