@@ -32,6 +32,9 @@ func NewKey(pub crypto.PublicKey) (*Key, error) {
 		if len(pub) != ed25519.PublicKeySize {
 			return nil, reason.Errorf(reason.KeyMalformed, "ed25519 key of %d bytes: want %d", len(pub), ed25519.PublicKeySize)
 		}
+		if err := checkOrder(pub); err != nil {
+			return nil, err
+		}
 		return &Key{
 			Type: metadata.KeyTypeEd25519, Scheme: metadata.KeySchemeEd25519,
 			Value: metadata.KeyVal{PublicKey: hex.EncodeToString(pub)},
@@ -89,7 +92,7 @@ func canonicalKey(k *Key) ([]byte, error) {
 	return append(out, '}'), nil
 }
 
-// CheckKey returns the public key of k after checking its type, scheme, length and curve
+// CheckKey returns the public key of k after checking its type, scheme, length, curve and order
 // (key-malformed) and that id is its recomputed key id (keyid-mismatch; DESIGN 1.4). The profile takes
 // Ed25519 and ECDSA P-256 with keytype `ecdsa`; plain mode also keytype `ecdsa-sha2-nistp256` and
 // RSA-PSS of 2048 bits or more, and the id that securesystemslib gives: that of keytype, scheme and
@@ -122,7 +125,14 @@ func publicKey(k *Key, m Mode) (crypto.PublicKey, error) {
 	}
 	switch {
 	case k.Type == metadata.KeyTypeEd25519 && k.Scheme == metadata.KeySchemeEd25519:
-		return ed25519Key(k.Value.PublicKey, m)
+		pub, err := ed25519Key(k.Value.PublicKey, m)
+		if err != nil {
+			return nil, err
+		}
+		if err := checkOrder(pub); err != nil {
+			return nil, err
+		}
+		return pub, nil
 	case k.Type == metadata.KeyTypeECDSA_SHA2_P256 && k.Scheme == metadata.KeySchemeECDSA_SHA2_P256,
 		m == Plain && k.Type == metadata.KeyTypeECDSA_SHA2_P256_COMPAT && k.Scheme == metadata.KeySchemeECDSA_SHA2_P256:
 		pub, err := parsePEM(k.Value.PublicKey, m)
