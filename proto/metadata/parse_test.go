@@ -64,8 +64,7 @@ type trap struct {
 	name, role string
 	from, to   string
 	want       reason.Reason
-	plain      reason.Reason // "" with both: the same as want
-	onlyPlain  bool          // plain mode takes it
+	onlyPlain  bool // plain mode takes it
 }
 
 var hexKey = strings.Repeat("ab", 32)
@@ -116,6 +115,8 @@ var traps = []trap{
 	{name: "null keys", role: "root", from: `"keys":{`, to: `"keys":null,"x":{`, want: reason.Null},
 	{name: "null roles", role: "root", from: `"roles":{`, to: `"roles":null,"x":{`, want: reason.Null},
 	{name: "null role", role: "root", from: `"roles":{"root":{`, to: `"roles":{"root":null,"x":{`, want: reason.Null},
+	{name: "null role beside the four", role: "root", from: `"roles":{`, to: `"roles":{"mirrors":null,`, want: reason.Null},
+	{name: "list as a role beside the four", role: "root", from: `"roles":{`, to: `"roles":{"mirrors":[],`, want: reason.Malformed},
 	{name: "null delegated role", role: "targets", from: `"roles":[`, to: `"roles":[null,`, want: reason.Null},
 	{name: "null meta", role: "snapshot", from: `"meta":{`, to: `"meta":null,"x":{`, want: reason.Null},
 	{name: "null meta entry", role: "snapshot", from: `"meta":{`, to: `"meta":{"x.json":null,`, want: reason.Null},

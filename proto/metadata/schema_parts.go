@@ -39,7 +39,9 @@ func thresholdShape() *shape { return &shape{kind: ofInteger, min: 1} }
 
 func rootRoles() *shape {
 	role := fixedOf(must("keyids", keyIDs()), must("threshold", thresholdShape()))
-	return fixedOf(must(Root, role), must(Timestamp, role), must(Snapshot, role), must(Targets, role))
+	roles := fixedOf(must(Root, role), must(Timestamp, role), must(Snapshot, role), must(Targets, role))
+	roles.others = role // go-tuf decodes any name into a *Role
+	return roles
 }
 
 func metaShape() *shape {
