@@ -11,16 +11,26 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// The role files of go-tuf, under the names used throughout.
-type (
-	RootRole      = metadata.RootType
-	TimestampRole = metadata.TimestampType
-	SnapshotRole  = metadata.SnapshotType
-	TargetsRole   = metadata.TargetsType
-	Key           = metadata.Key
-	Signature     = metadata.Signature
-	TargetFile    = metadata.TargetFiles
-)
+// RootRole is the signed part of a root file, as go-tuf has it, like the types below.
+type RootRole = metadata.RootType
+
+// TimestampRole is the signed part of a timestamp file.
+type TimestampRole = metadata.TimestampType
+
+// SnapshotRole is the signed part of a snapshot file.
+type SnapshotRole = metadata.SnapshotType
+
+// TargetsRole is the signed part of top-level targets, a product, a stop list or a bin.
+type TargetsRole = metadata.TargetsType
+
+// Key is a public key as role files list it.
+type Key = metadata.Key
+
+// Signature is one signature of a role file.
+type Signature = metadata.Signature
+
+// TargetFile is one entry of a targets file.
+type TargetFile = metadata.TargetFiles
 
 // Names of the four top-level roles.
 const (
