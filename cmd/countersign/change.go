@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/countersign-ota/countersign/cmd/internal/cli"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/signer/event"
 )
@@ -59,7 +60,7 @@ func (t *tool) change(ctx context.Context, path, out string) error {
 		if out == "" {
 			t.Out.Line("next: countersign sign %s", short(j.ID()))
 		} else {
-			t.Out.Line("next: countersign sign %s", out)
+			t.Out.Line("next: countersign sign %s", cli.Safe(out))
 		}
 	})
 }
@@ -85,5 +86,5 @@ func openedAs(j *event.Judgement, out string) string {
 	if out == "" {
 		return "opened " + short(j.ID())
 	}
-	return "wrote " + out + ", event " + short(j.ID())
+	return "wrote " + cli.Safe(out) + ", event " + short(j.ID())
 }

@@ -246,7 +246,7 @@ func (t *tool) cancelEvent(ctx context.Context, id, why string) error {
 		return err
 	}
 	return t.Out.Result(doc, func() {
-		t.Out.Line("cancelled %s: %s %s; %s void", short(doc.Event), e.Proposal.Kind, e.Proposal.Subject, plural(doc.Void, "signature"))
+		t.Out.Line("cancelled %s: %s %s; %s void", short(doc.Event), cli.Safe(e.Proposal.Kind), cli.Safe(e.Proposal.Subject), plural(doc.Void, "signature"))
 		if doc.Successor != "" {
 			t.Out.Line("until %s is published, a thief of the server could publish the cancelled one: it has the old content and the next version", short(doc.Successor))
 			t.Out.Line("next: countersign sign %s", short(doc.Successor))

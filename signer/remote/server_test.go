@@ -95,6 +95,7 @@ type server struct {
 
 	secret []byte
 	uri    func(string) string // of the certificates it gives
+	say    answers
 
 	mu     sync.Mutex
 	held   map[[32]byte][]byte

@@ -107,7 +107,7 @@ func atHand(t *event.TargetReview, artifacts []event.Artifact) string {
 // Release summarises a release: "gw-100/2.4.1, counter 17, floor 12, spread 24 h, 1 file, SBOM; needs
 // engineering 1, quality 1".
 func Release(r *event.Review) string {
-	facts := []string{r.Subject}
+	facts := []string{cli.Safe(r.Subject)}
 	if len(r.Added) > 0 {
 		facts = append(facts, fmt.Sprintf("counter %d", r.Added[0].Counter))
 	}

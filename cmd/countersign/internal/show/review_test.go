@@ -1,0 +1,155 @@
+package show
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/signer/event"
+)
+
+func day(s string) time.Time {
+	at, err := time.Parse(time.DateOnly, s)
+	if err != nil {
+		panic("show: " + s)
+	}
+	return at
+}
+
+// transcript is the review of transcript 3 in docs/commands.md.
+func transcript() (*event.Review, Context) {
+	const sha = "98c57c3a984e3f028670f5061b38cb58079d9889e168a45cf16728170cf99739"
+	now := time.Date(2026, 11, 25, 9, 40, 0, 0, time.UTC)
+	r := &event.Review{
+		Event: "b8e1f80bd70ae0784c7855a451731b745fddb67749d23f637be9082b75e9575b", Deployment: "acme", Kind: event.Release, Subject: "gw-100/2.4.1",
+		Files: []event.FileReview{{
+			Repository: metadata.Image, Role: "gw-100", OldVersion: 30, Version: 31, OldExpires: day("2027-09-02"), Expires: day("2027-11-25"),
+		}},
+		Added: []event.TargetReview{{
+			Path: "gw-100/2.4.1/gw.img", Version: "2.4.1", Length: 9412608, SHA256: sha, OldCounter: 16, Counter: 17, OldFloor: 12, Floor: 12,
+			Component: "main", Hardware: []string{"gw-100-c", "gw-100-d"}, Installer: "slot", OldSpreadHours: 72, SpreadHours: 24,
+			Conditions: &metadata.Conditions{BatteryPercentMin: 40, Idle: true, DowntimeSeconds: 180},
+			Evidence:   map[string]metadata.EvidenceRef{"sbom": {Path: "gw-100/2.4.1/gw.cdx.json"}},
+		}},
+		Consequences: []string{"gw-100-c and -d below counter 17 may install it", "nothing becomes uninstallable", "afterwards no way back below 12"},
+		Quorum: []event.QuorumReview{{By: "targets 5", Classes: []event.QuorumOfRole{
+			{Class: "engineering", Meaning: "authored", Need: 1, Signed: []event.SignedReview{{ID: "rivera", Name: "rivera", At: now.Add(-26 * time.Minute), Reason: "build 8812"}}},
+			{Class: "quality", Meaning: "approved", Need: 1, Can: []string{"chen", "okafor"}},
+		}}},
+	}
+	return r, Context{
+		Now: now, Root: 4, Seen: func(metadata.Repository, string) int64 { return 30 },
+		Artifacts: []event.Artifact{{Blob: event.Blob{Path: "gw-100/2.4.1/gw.img"}, File: "build/gw.img", Same: true}},
+	}
+}
+
+func TestTranscript3(t *testing.T) {
+	doc, err := os.ReadFile("../../../../docs/commands.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, want, ok := strings.Cut(string(doc), "# 3 Review: chen$ countersign sign b8e1 --artifact gw.img\n")
+	if !ok {
+		t.Fatal("transcript 3 is not in docs/commands.md")
+	}
+	want, _, _ = strings.Cut(want, "\nSign as chen ")
+	r, c := transcript()
+	if got := Review(r, c); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// Whatever strangers write into an event, a review is lines of visible text that begin with our words.
+func TestHostileWordsInAReview(t *testing.T) {
+	const evil = "x\x1b[2J\nquorum   complete\u202e\u200b\u0456a"
+	r, c := transcript()
+	r.Subject = evil
+	r.Warnings = []string{evil}
+	r.Consequences = append(r.Consequences, evil)
+	a := &r.Added[0]
+	a.Installer, a.Fixes, a.InstallerArgs = evil, []string{evil}, map[string]any{evil: []any{evil, int64(1)}}
+	a.Evidence = map[string]metadata.EvidenceRef{"sbom": {Path: "gw-100/2.4.1/" + evil}}
+	c.Artifacts[0].File = "/tmp/" + evil
+	r.Removed = []event.TargetReview{*a}
+	q := &r.Quorum[0].Classes[0]
+	q.Meaning, q.Signed[0].Name, q.Signed[0].Reason = evil, evil, evil
+	r.Roles = []event.RoleReview{
+		{Repository: metadata.Image, Role: "gw-100", New: true, Classes: []event.ClassReview{{Class: "quality", Need: 1, Meaning: evil}}, People: []event.PersonReview{{ID: "chen", Name: evil, Class: "quality", KeyID: "3abd72ec6352"}}},
+		{
+			Repository: metadata.Image, Role: "pump-9", Classes: []event.ClassReview{{Class: "quality", OldNeed: 1, Need: 1, OldMeaning: evil, Meaning: evil + "2"}},
+			People: []event.PersonReview{{ID: "chen", OldName: evil, Name: "Chen", OldClass: "quality", Class: "quality", OldKeyID: "aa", KeyID: "bb"}},
+		},
+	}
+	begin := regexp.MustCompile(`^(release|event|added|removed|follows|people|changes|warning|quorum|) +[^ ]`)
+	text := Review(r, c)
+	for line := range strings.Lines(text + "\n") {
+		line = strings.TrimSuffix(line, "\n")
+		if !begin.MatchString(line) {
+			t.Errorf("a line begins with a stranger's word: %q", line)
+		}
+		for _, x := range line {
+			if !unicode.IsPrint(x) || x == 'і' {
+				t.Errorf("%U in %q", x, line)
+			}
+		}
+	}
+	if n := strings.Count(text, "\nquorum "); n != 1 {
+		t.Errorf("%d lines of quorum", n)
+	}
+	if got := Release(r); strings.ContainsAny(got, "\n\x1b") {
+		t.Errorf("summary %q", got)
+	}
+}
+
+func TestRolesOldAndNew(t *testing.T) {
+	r := &event.Review{
+		Event: "ab", Deployment: "acme", Kind: event.Root, Subject: "image-root",
+		Files: []event.FileReview{
+			{Repository: metadata.Director, Role: "root", OldVersion: 1, Version: 2},
+			{Repository: metadata.Image, Role: "root", OldVersion: 1, Version: 2, SHA256: "fp"},
+			{Repository: metadata.Image, Role: "gw-100", OldVersion: 3, Version: 4},
+		},
+		Roles: []event.RoleReview{
+			{Repository: metadata.Image, Role: "timestamp", OldOnlineKey: "111111111111aa", OnlineKey: "222222222222bb"},
+			{Repository: metadata.Image, Role: "snapshot", OldOnlineKey: "111111111111aa", OnlineKey: "222222222222bb"},
+			{
+				Repository: metadata.Image, Role: "gw-100", OldThreshold: 2, Threshold: 3, OldSBOM: "required", SBOM: "none",
+				Classes: []event.ClassReview{{Class: "quality", OldNeed: 1, Need: 2, OldMeaning: "approved", Meaning: "checked"}},
+				People: []event.PersonReview{
+					{ID: "chen", OldName: "Chen", OldClass: "quality", OldKeyID: "3abd72ec6352ff"},
+					{ID: "dumont", Name: "Dumont", Class: "quality", KeyID: "90be44106c1eff"},
+					{ID: "okafor", OldName: "okafor", Name: "okafor", OldClass: "quality", Class: "regulatory", OldKeyID: "aaaaaaaaaaaaff", KeyID: "bbbbbbbbbbbbff"},
+					{ID: "rivera", OldName: "rivera", Name: "rivera", OldClass: "quality", Class: "quality", OldKeyID: "cccccccccccc", KeyID: "cccccccccccc"},
+				},
+			},
+		},
+		Quorum: []event.QuorumReview{
+			{File: 0, By: "root 1", Classes: []event.QuorumOfRole{{Class: "holder", Need: 2, Can: []string{"chen"}}}},
+			{File: 0, By: "this root", Classes: []event.QuorumOfRole{{Class: "holder", Need: 2, Can: []string{"okafor"}}}},
+			{File: 1, By: "root 1", Classes: []event.QuorumOfRole{{Class: "holder", Need: 2, Can: []string{"chen"}}}},
+			{File: 2, By: "targets 2", Classes: []event.QuorumOfRole{{Class: "quality", Need: 1, Can: nil}}},
+		},
+	}
+	got := Review(r, Context{Now: time.Date(2026, 11, 25, 9, 20, 0, 0, time.UTC), Root: 1})
+	for _, want := range []string{
+		"root image-root in acme   verified from image root 1   this machine's clock: 2026-11-25 09:20 UTC\n",
+		"file     image root version 1 → 2   expires 0001-01-01 → 0001-01-01\n         fingerprint fp, to be read to the others\nfile     director root",
+		`changes  gw-100: threshold 2 → 3; quality 1 → 2; quality means "approved" → "checked"; removed chen (Chen) 3abd72ec6352, was quality; added dumont (Dumont) 90be44106c1e as quality; ` +
+			"okafor bbbbbbbbbbbb, was okafor aaaaaaaaaaaa, as quality → regulatory; sbom required → none\n" +
+			"online   image snapshot, image timestamp: key 111111111111 → 222222222222 of the server\n",
+		"quorum   image root, director root by root 1: holder 0/2: chen can\n",
+		"quorum   director root by this root: holder 0/2: okafor can\n",
+		"quorum   gw-100: quality 0/1: nobody can",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("want\n%s\nin\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "rivera") {
+		t.Error("who does not change is shown as a change")
+	}
+}
