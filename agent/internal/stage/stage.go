@@ -179,7 +179,7 @@ func (d *Dir) Stage(ctx context.Context, f File, source Source, progress func(do
 		return "", d.failed(p, f, err)
 	}
 	if got := p.sum(); got != f.SHA256 {
-		return "", d.failed(p, f, reason.Errorf(reason.HashMismatch, "sha256 %x, signed %x", got, f.SHA256))
+		return "", d.failed(p, f, reason.Errorf(reason.HashMismatch, "sha256 %x…, signed %x…", got[:4], f.SHA256[:4]))
 	}
 	if err := p.finish(); err != nil {
 		return "", d.failed(p, f, err)

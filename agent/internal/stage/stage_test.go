@@ -28,6 +28,8 @@ func image(n int) []byte {
 	return b
 }
 
+func hexOf(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }
+
 func fileOf(data []byte) File { return File{SHA256: sha256.Sum256(data), Length: int64(len(data))} }
 
 // serve is a source that has data and remembers from where it was asked.
@@ -157,7 +159,7 @@ func TestWrongBytesAreRefused(t *testing.T) {
 		want reason.Reason
 		text []string
 	}{
-		{"one bit", flipped, reason.HashMismatch, []string{fmt.Sprintf("%x", sha256.Sum256(flipped)), fmt.Sprintf("%x", sha256.Sum256(data))}},
+		{"one bit", flipped, reason.HashMismatch, []string{fmt.Sprintf("sha256 %.8s…, signed %.8s…", hexOf(flipped), hexOf(data))}},
 		{"one byte more", append(bytes.Clone(data), 0), reason.LengthMismatch, []string{"more than the signed"}},
 		{"much more", append(bytes.Clone(data), image(5*bufferSize)...), reason.LengthMismatch, []string{"more than the signed"}},
 		{"one byte less", data[:len(data)-1], reason.LengthMismatch, []string{fmt.Sprintf("%d bytes, signed %d", len(data)-1, len(data))}},
