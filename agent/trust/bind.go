@@ -38,13 +38,16 @@ func (c *Client) raise(name string, v InForce) {
 func (c *Client) unbind() {
 	for _, name := range c.onlineRoles() {
 		delete(c.versions, name)
-		c.dropped[name] = true
 	}
 }
 
 // rebind gives up versions that were verified under other online keys than those of the root: the
-// power may have failed between the new root and the record.
+// power may have failed between the new root and the record, or a newer root came with the program. A
+// root older than the record knows is what is left after a damage, and loosens nothing.
 func (c *Client) rebind() {
+	if c.root.Signed.Version < c.versions[metadata.Root].Version {
+		return
+	}
 	keys := onlineKeys(c.root)
 	for _, name := range c.onlineRoles() {
 		if v, ok := c.versions[name]; ok && len(v.Keys) > 0 && !bytes.Equal(v.Keys, keys) {

@@ -38,7 +38,6 @@ type Client struct {
 
 	// versions is the lowest acceptable version of each role, from the record and from files.
 	versions map[string]InForce
-	dropped  map[string]bool
 	// unsaved is true while the store lacks the root in use.
 	unsaved bool
 	// ready is true when root, timestamp, snapshot and targets are loaded, fresh when that was by a
@@ -58,7 +57,7 @@ type role struct {
 // fails when none of them can be used; other stored files are looked at later, and damaged ones count
 // as absent. It changes nothing.
 func New(cfg Config) (*Client, error) {
-	c := &Client{cfg: cfg, versions: maps.Clone(cfg.Versions), dropped: map[string]bool{}}
+	c := &Client{cfg: cfg, versions: maps.Clone(cfg.Versions)}
 	if c.versions == nil {
 		c.versions = map[string]InForce{}
 	}
@@ -86,15 +85,10 @@ func (c *Client) reset() error {
 }
 
 // InForce returns, by role, what the record must hold: the given Versions, raised by every file that
-// verified and was stored, without those that were dropped. It is right after any outcome.
+// verified and was stored, without those that were given up because the root changed its online keys
+// (TUF 5.3.11, DESIGN 1.5). It is right after any outcome.
 func (c *Client) InForce() map[string]InForce {
 	return maps.Clone(c.versions)
-}
-
-// DroppedRoles returns, sorted, the roles whose versions and files were given up because the root
-// changed its online keys (TUF 5.3.11, DESIGN 1.5).
-func (c *Client) DroppedRoles() []string {
-	return slices.Sorted(maps.Keys(c.dropped))
 }
 
 // Root returns the root in use. Do not change it.
@@ -168,7 +162,7 @@ func (c *Client) load(name string) []byte {
 	return data
 }
 
-// save stores a verified role file and makes its version bind.
+// save stores a verified role file. The caller then makes its version bind.
 func (c *Client) save(name string, data []byte) error {
 	if err := c.cfg.Store.Save(name, data); err != nil {
 		return c.fail(reason.Wrap(err, "store %s", name))

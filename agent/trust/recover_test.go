@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
 
 	"github.com/countersign-ota/countersign/agent/trust"
@@ -40,9 +39,6 @@ func TestFastForwardRecovery(t *testing.T) {
 			v.lose(lose)
 			honest.RotateOnline(metadata.Image, "online-2")
 			v.mustCycle(serve(honest), firmware)
-			if lose == "" && !slices.Equal(v.last.DroppedRoles(), online) {
-				t.Errorf("dropped %q, want %q", v.last.DroppedRoles(), online)
-			}
 			for _, role := range online {
 				if got := v.record[role].Version; got != honest.Version(metadata.Image, role) {
 					t.Errorf("record of %s: version %d", role, got)

@@ -34,12 +34,7 @@ func (c *Client) loadRoot() error {
 	if c.root == nil {
 		return reason.Errorf(reason.StateDamaged, "no usable root is stored, and none came with the program")
 	}
-	if c.root != stored {
-		c.unsaved = true
-		if stored != nil && metadata.OnlineKeysChanged(stored, c.root) {
-			c.unbind()
-		}
-	}
+	c.unsaved = c.unsaved || c.root != stored
 	if stored != nil {
 		c.raise(metadata.Root, c.inForce(metadata.Root, stored.Signed.Version, stored.Bytes(), stored.Signed.Expires))
 	}
@@ -151,7 +146,7 @@ func (c *Client) updateRoot(ctx context.Context, f Fetcher) error {
 
 // acceptRoot takes one step of the chain.
 func (c *Client) acceptRoot(data []byte) error {
-	prev := c.root
+	prev, known := c.root, c.versions[metadata.Root].Version
 	next, err := metadata.ParseRoot(data, c.cfg.Mode)
 	if err != nil {
 		return c.fail(err)
@@ -183,7 +178,8 @@ func (c *Client) acceptRoot(data []byte) error {
 		return err
 	}
 	c.root = next
-	if metadata.OnlineKeysChanged(prev, next) { // 5.3.11
+	// Up to the version that the record knows, the steps are repeated, and rotated nothing anew.
+	if next.Signed.Version > known && metadata.OnlineKeysChanged(prev, next) { // 5.3.11
 		c.unbind()
 		for _, name := range c.onlineRoles() {
 			if err := c.cfg.Store.Drop(name); err != nil {
