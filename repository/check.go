@@ -41,7 +41,7 @@ type Problem struct {
 // Check judges all that a server keeps in dir, which no server may use meanwhile: every root chain,
 // role file, reference, hash, signature and version; every event and what it holds open; every file,
 // which it reads and hashes; certificates and keys; the audit log's sequence. It changes nothing. The
-// error says that it could not look: locked, state-lost, state-damaged.
+// error says that it could not look: locked, state-damaged.
 func Check(ctx context.Context, dir string, now time.Time) (*Report, error) {
 	lock, err := lockDir(dir)
 	if err != nil {

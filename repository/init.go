@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"syscall"
 	"time"
 
 	"github.com/countersign-ota/countersign/internal/durable"
@@ -125,6 +126,10 @@ func Init(ctx context.Context, o InitOptions) (*Made, error) {
 		return nil, onDisk(err)
 	}
 	tmp, err := os.MkdirTemp(parent, "."+filepath.Base(cfg.Dir)+".init-*")
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, reason.Errorf(reason.UsageError, "dir is made beside its name, and %s may not be written: %w", parent, err).
+			WithHint("run it as a user who may, then give the folder to the server's user: chown -R")
+	}
 	if err != nil {
 		return nil, onDisk(err)
 	}
@@ -133,8 +138,9 @@ func Init(ctx context.Context, o InitOptions) (*Made, error) {
 	if err != nil {
 		return nil, onDisk(err)
 	}
-	if err := os.Rename(tmp, cfg.Dir); err != nil { // takes the place of an empty directory, of no other
-		return nil, onDisk(err)
+	// rename(2) takes the place of an empty directory and of no other; os.Rename takes that of none.
+	if err := syscall.Rename(tmp, cfg.Dir); err != nil {
+		return nil, onDisk(&os.LinkError{Op: "rename", Old: tmp, New: cfg.Dir, Err: err})
 	}
 	return made, onDisk(durable.SyncDir(parent))
 }

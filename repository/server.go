@@ -48,7 +48,7 @@ type Server struct {
 
 // Open takes the lock on the server's directory, opens what is stored in it, and reads the keys. The
 // directory is one that Init made. Nothing is served or signed before Serve. The caller calls Close.
-// Reasons: locked, config, secret-exposed, key-malformed, state-lost, state-damaged.
+// Reasons: locked, config, secret-exposed, key-malformed, state-damaged.
 func Open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -141,3 +141,19 @@ func TestListAndRemove(t *testing.T) {
 		}
 	}
 }
+
+// A part that is longer than the file cannot become it. If it stayed, one wrong upload would block
+// the right one for ever.
+func TestPartLongerThanTheFileBlocksNobody(t *testing.T) {
+	d := open(t)
+	data := content(1000)
+	sum := sha256.Sum256(data)
+	w := writer(t, d, sum, 5000, 0)
+	w.Write(content(1001))
+	w.Close()
+	wantStatus(t, d, sum, 1001, false)
+	_, err := d.Writer(ctx, sum, 1000, 1001)
+	wantReason(t, err, reason.LengthMismatch)
+	put(t, d, data)
+	wantStatus(t, d, sum, 1000, true)
+}

@@ -58,6 +58,8 @@ type Publisher struct {
 	turn chan struct{}
 	// state is what is in force, as far as it was read; guarded by turn.
 	state *event.State
+	// cache keeps parsed role files from one state to the next.
+	cache event.Cache
 	// judged holds open events as they were judged last; guarded by turn.
 	judged map[store.EventID]judged
 	// warned is the nearest expiry threshold in days of which the log was told, by role; guarded by
@@ -97,7 +99,7 @@ func (p *Publisher) take(ctx context.Context) (func(), error) {
 // turn.
 func (p *Publisher) reload() error {
 	clear(p.judged)
-	s, err := event.StateOf(source{p.Store}, p.Deployment)
+	s, err := p.cache.StateOf(source{p.Store}, p.Deployment)
 	p.state = s
 	return err
 }

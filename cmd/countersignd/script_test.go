@@ -1,0 +1,77 @@
+package main
+
+import (
+	"crypto/tls"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"countersignd": main})
+}
+
+// TestScripts runs testdata/*.txtar. $GRPC and $HTTPS are addresses on which nothing listens, pass is
+// a file with a passphrase. Beside testscript's own commands they have:
+//
+//	waitfor ADDRESS      until it speaks TLS 1.3
+//	mode FILE OCTAL      chmod
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			for _, name := range []string{"GRPC", "HTTPS"} {
+				address, err := freeAddress()
+				if err != nil {
+					return err
+				}
+				env.Setenv(name, address)
+			}
+			return os.WriteFile(filepath.Join(env.WorkDir, "pass"), []byte("correct horse battery staple\n"), 0o600)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"waitfor": cmdWaitFor, "mode": cmdMode},
+	})
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+func cmdWaitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: waitfor ADDRESS")
+	}
+	for range 1000 {
+		// The server's name is not the matter here: whether it speaks TLS 1.3 is.
+		c, err := tls.Dial("tcp", args[0], &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}) //nolint:gosec // see above
+		if err == nil {
+			c.Close()
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("nothing speaks TLS 1.3 on %s", args[0])
+}
+
+func cmdMode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mode FILE OCTAL")
+	}
+	modes := map[string]os.FileMode{"600": 0o600, "640": 0o640, "644": 0o644}
+	mode, ok := modes[args[1]]
+	if !ok {
+		ts.Fatalf("mode %s is not one of these tests'", args[1])
+	}
+	ts.Check(os.Chmod(ts.MkAbs(args[0]), mode))
+}
