@@ -7,9 +7,9 @@
 //	DIR/aa/SHA256.part   in progress; the file is the whole state of an upload: what is synced of it
 //	                     is the offset, and a lock on it (flock) is held by the one writer
 //
-// A complete file is never written again. Nothing is removed but what a failed upload wrote, and what
-// Remove is told to. Complete files are not hashed again when they are read: whoever installs one
-// verifies it against signed metadata.
+// A complete file is never written again or removed; only what a failed upload wrote is. Complete
+// files are not hashed again when they are read: whoever installs one verifies it against signed
+// metadata.
 package blob
 
 import (
@@ -88,22 +88,6 @@ func syncedSize(path string) (int64, error) {
 		return 0, err
 	}
 	return info.Size(), f.Sync()
-}
-
-// Remove removes a complete file and what was uploaded of it. Reason upload-busy while somebody
-// uploads it. Readers that have it open keep reading.
-func (d *Dir) Remove(sha256 [32]byte) error {
-	if err := durable.Remove(d.name(sha256)); err != nil {
-		return disk(err, "remove blob %x", sha256)
-	}
-	if _, err := os.Lstat(d.partName(sha256)); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	f, err := durable.OpenLocked(d.partName(sha256), fileMode)
-	if err != nil {
-		return disk(err, "upload of %x", sha256)
-	}
-	return disk(f.Remove(), "remove upload of %x", sha256)
 }
 
 func (d *Dir) folder(sha256 [32]byte) string {

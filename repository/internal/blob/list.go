@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 )
 
 // Entry is a file in the folder, complete or in progress.
@@ -17,8 +16,6 @@ type Entry struct {
 	SHA256   [32]byte
 	Length   int64
 	Complete bool
-	// Modified is when it was last written, by this machine's clock.
-	Modified time.Time
 }
 
 // List yields all files by SHA-256, the complete one first where an upload stands beside it. It
@@ -65,7 +62,7 @@ func (d *Dir) listFolder(name string, yield func(Entry, error) bool) bool {
 			yield(Entry{}, disk(err, "blob %x", e.SHA256))
 			return false
 		}
-		e.Length, e.Modified = info.Size(), info.ModTime()
+		e.Length = info.Size()
 		if !yield(e, nil) {
 			return false
 		}

@@ -36,7 +36,8 @@ type Writer struct {
 // reads and hashes what is there already, once; cancelling ctx ends that and leaves the part as it is.
 //
 // ErrComplete says that the file is here. Reasons: upload-busy if another one uploads it now or did
-// since Status; length-mismatch if more is here than length; too-large beyond MaxLength; disk-full.
+// since Status; length-mismatch if more is here than length, which ends that upload and removes its
+// part; too-large beyond MaxLength; disk-full.
 func (d *Dir) Writer(ctx context.Context, sha256 [32]byte, length, offset int64) (*Writer, error) {
 	if length < 0 || length > MaxLength {
 		return nil, reason.Errorf(reason.TooLarge, "upload of %x: %d bytes, at most %d are allowed", sha256, length, int64(MaxLength))
@@ -52,13 +53,14 @@ func (d *Dir) Writer(ctx context.Context, sha256 [32]byte, length, offset int64)
 		return nil, disk(err, "upload of %x", sha256)
 	}
 	w, err := d.resume(ctx, f, sha256, length, offset)
-	if err != nil {
-		if f.Size() == 0 || errors.Is(err, ErrComplete) {
-			return nil, errors.Join(err, f.Remove())
-		}
-		return nil, errors.Join(err, f.Close())
+	switch {
+	case err == nil:
+		return w, nil
+	// A part longer than the file cannot become it; kept, it would refuse every upload of that length.
+	case f.Size() == 0, f.Size() > length, errors.Is(err, ErrComplete):
+		return nil, errors.Join(err, f.Remove())
 	}
-	return w, nil
+	return nil, errors.Join(err, f.Close())
 }
 
 // complete returns ErrComplete if the file is here, nil if it is not.
@@ -82,7 +84,8 @@ func (d *Dir) resume(ctx context.Context, f *durable.File, sum [32]byte, length,
 		return nil, err
 	}
 	if f.Size() > length {
-		return nil, reason.Errorf(reason.LengthMismatch, "upload of %x: %d bytes are here, of %d", sum, f.Size(), length)
+		return nil, reason.Errorf(reason.LengthMismatch, "upload of %x: %d bytes were here, of %d; they were removed", sum, f.Size(), length).
+			WithHint("upload the file again from its beginning")
 	}
 	if f.Size() != offset {
 		return nil, reason.Errorf(reason.UploadBusy, "upload of %x is at byte %d, not %d", sum, f.Size(), offset).
