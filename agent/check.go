@@ -10,11 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/countersign-ota/countersign/agent/internal/state"
 	"github.com/countersign-ota/countersign/agent/trust"
-	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
 )
 
@@ -223,60 +220,4 @@ func (a *Agent) consider(ctx context.Context, t *trust.Target, l Local) (*Update
 		return nil, judged
 	}
 	return u, nil
-}
-
-// refused keeps in the record why nothing is installed, so that status can say it. What a retry may
-// cure by itself is not kept. It returns err.
-func (a *Agent) refused(ctx context.Context, err error) error {
-	r := reason.Of(err)
-	if err == nil || ctx.Err() != nil || r.Class() == reason.NotReachable || r.Class() == reason.Usage {
-		return err
-	}
-	rec := a.store.Record()
-	next := &state.Refusal{Reason: string(r), Text: clip(err.Error())}
-	var about *targetError
-	if errors.As(err, &about) {
-		next.Path, next.Counter = about.path, about.counter
-	}
-	if old := rec.Refusal; old != nil {
-		next.At = old.At
-	}
-	if proto.Equal(next, rec.Refusal) {
-		return err
-	}
-	next.At = a.cfg.now(rec.TimeFloor).Unix()
-	rec.Refusal = next
-	if cerr := a.commit(rec); cerr != nil {
-		return errors.Join(err, cerr)
-	}
-	return err
-}
-
-// remember adds stop entries to the record; they bind from then on, whatever the list says later
-// (DESIGN 1.8). Entries for images that no rule lets back are forgotten, so that the record of a
-// device that lives for 15 years stays small.
-func (a *Agent) remember(rec *state.Record, entries []metadata.StopEntry) {
-	comp := rec.Components[a.id]
-	rec.Stops = slices.DeleteFunc(rec.Stops, func(s *state.Stop) bool {
-		return s.Counter < comp.Counter && s.Counter != comp.PreviousCounter
-	})
-	for _, e := range entries {
-		if e.Counter < comp.Counter && e.Counter != comp.PreviousCounter {
-			continue
-		}
-		if !stoppedIn(rec, e.Counter, stopSum(e)) {
-			s := stopSum(e)
-			rec.Stops = append(rec.Stops, &state.Stop{Path: e.Path, Counter: e.Counter, Sha256: s[:]})
-		}
-	}
-}
-
-// stoppedIn reports whether the image with this counter and hash was stopped.
-func stoppedIn(rec *state.Record, counter int64, sha [32]byte) bool {
-	for _, s := range rec.Stops {
-		if s.Counter == counter && bytes.Equal(s.Sha256, sha[:]) {
-			return true
-		}
-	}
-	return false
 }

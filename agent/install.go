@@ -8,7 +8,6 @@ import (
 	"github.com/countersign-ota/countersign/agent/internal/stage"
 	"github.com/countersign-ota/countersign/agent/internal/state"
 	"github.com/countersign-ota/countersign/agent/trust"
-	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
 )
 
@@ -150,6 +149,3 @@ func (a *Agent) failed(ctx context.Context, cause error) error {
 	}
 	return cause
 }
-
-// stopSum returns the hash of a stop entry.
-func stopSum(e metadata.StopEntry) [32]byte { return hexSum(e.SHA256) }

@@ -16,16 +16,6 @@ import (
 // errNothingToDo is judge's answer when the instructed image is the one that runs.
 var errNothingToDo = errors.New("nothing to do")
 
-// targetError is a refusal of one target. Its text is the cause's.
-type targetError struct {
-	path    string
-	counter int64
-	err     error
-}
-
-func (e *targetError) Error() string { return e.err.Error() }
-func (e *targetError) Unwrap() error { return e.err }
-
 // judge applies every rule of DESIGN 1.3, 1.8 and 5 that depends on this device. It is asked at
 // Check, at Install and at activation. It returns nil, errNothingToDo, or a refusal that names the
 // target.

@@ -82,8 +82,11 @@ func (p *program) command(ctx context.Context, args []string) error {
 			return err
 		}
 		if len(given) > c.most {
-			return cli.Usagef("%s takes %d arguments, got %s as well", c.name, c.most, cli.Quote(given[c.most])).
-				WithHint("%s", c.usage())
+			takes := "no argument"
+			if c.most > 0 {
+				takes = "one argument at most"
+			}
+			return cli.Usagef("%s takes %s, got %s", c.name, takes, cli.Quote(given[c.most])).WithHint("%s", c.usage())
 		}
 		return c.run(ctx, p, given)
 	}

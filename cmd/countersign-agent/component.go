@@ -61,7 +61,10 @@ func parseComponent(line string) (*componentLine, error) {
 		return nil, reason.Errorf(reason.Config, "component %q: counter %q, want the counter of the image that the factory installed", c.id, counter)
 	}
 	c.counter = n
-	return c, c.check()
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // check wants exactly what the installer needs.
