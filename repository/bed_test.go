@@ -175,7 +175,7 @@ func (b *bed) startProcess(env ...string) *exec.Cmd {
 		b.t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(append(os.Environ(), child+"="+filepath.Join(b.dir, repository.ConfigFile)), env...)
+	cmd.Env = append(append(os.Environ(), "GOGC=300", child+"="+filepath.Join(b.dir, repository.ConfigFile)), env...)
 	cmd.Stderr = b.log
 	if err := cmd.Start(); err != nil {
 		b.t.Fatal(err)

@@ -140,7 +140,7 @@ func TestSignaturesThatAreRefused(t *testing.T) {
 	b.upload(e, s)
 	id := b.open("rivera", e)
 	rivera := b.operators["rivera"]
-	sigs, approvals := b.signed(id, "rivera")
+	sigs, _ := b.signed(id, "rivera")
 
 	outcomes, err := rivera.AddSignatures(ctx, id, sigs, nil)
 	if err != nil || outcomes[0].GetReason() != string(reason.ApprovalMissing) {
@@ -160,7 +160,7 @@ func TestSignaturesThatAreRefused(t *testing.T) {
 		{"of a file that is not there", event.Signature{File: 7, KeyID: sigs[0].KeyID, Sig: sigs[0].Sig}, reason.Malformed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			outcomes, err := rivera.AddSignatures(ctx, id, []event.Signature{tt.sig}, approvals)
+			outcomes, err := rivera.AddSignatures(ctx, id, []event.Signature{tt.sig}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -97,24 +97,16 @@ func (p *Publisher) files(ctx context.Context, j *event.Judgement) ([]published,
 	if len(changed) == 0 {
 		return all, nil // the director's online roles are made for each device, not here
 	}
-	current, err := p.current(ctx)
+	now, err := p.current(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if root == nil {
-		root = current.root
-	}
-	parsed, err := metadata.ParseRoot(root, metadata.Profile)
-	if err != nil {
-		return nil, err
-	}
-	var old *metadata.File[metadata.SnapshotRole]
-	if current.snapshot != nil {
-		if old, err = metadata.ParseSnapshot(current.snapshot, metadata.Profile); err != nil {
+	if root != nil {
+		if now.root, err = metadata.ParseRoot(root, metadata.Profile); err != nil {
 			return nil, err
 		}
 	}
-	online, err := p.onlineFiles(parsed, old, current.timestampVersion, changed)
+	online, err := p.onlineFiles(now, changed)
 	if err != nil {
 		return nil, err
 	}
@@ -122,30 +114,6 @@ func (p *Publisher) files(ctx context.Context, j *event.Judgement) ([]published,
 		all = append(all, published{metadata.Image, f, false})
 	}
 	return all, nil
-}
-
-// inForce is what the online roles are made from.
-type inForce struct {
-	root, snapshot   []byte
-	timestampVersion int64
-}
-
-func (p *Publisher) current(ctx context.Context) (c inForce, err error) {
-	err = p.Store.View(ctx, func(v store.View) error {
-		c = inForce{}
-		_, root, err := v.Current(metadata.Image, metadata.Root)
-		if missing(err) != nil {
-			return err
-		}
-		_, snapshot, err := v.Current(metadata.Image, metadata.Snapshot)
-		if missing(err) != nil {
-			return err
-		}
-		version, _, err := v.Current(metadata.Image, metadata.Timestamp)
-		c = inForce{root.GetData(), snapshot.GetData(), version}
-		return missing(err)
-	})
-	return c, err
 }
 
 // commit writes all files, ends the event, and makes others on its roles stale, in one transaction.

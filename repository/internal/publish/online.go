@@ -1,8 +1,10 @@
 package publish
 
 import (
+	"context"
 	"crypto"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
+	"github.com/countersign-ota/countersign/repository/internal/store"
 	"github.com/countersign-ota/countersign/signer/event"
 )
 
@@ -71,18 +74,77 @@ type roleFile struct {
 	expires time.Time
 }
 
-// onlineFiles makes the snapshot that names the changed files besides what the old one names, and the
-// timestamp over it. root is the image root that will be in force, old the snapshot in force or nil.
-// Nothing is stored. Reasons: online-key-unknown, limit.
-func (p *Publisher) onlineFiles(root *metadata.File[metadata.RootRole], old *metadata.File[metadata.SnapshotRole], oldTimestamp int64, changed []roleFile) ([]roleFile, error) {
-	now := p.Now()
-	version := int64(0)
-	meta := map[string]*tuf.MetaFiles{}
-	if old != nil {
-		version = old.Signed.Version
-		for name, m := range old.Signed.Meta { // retired roles stay (DESIGN 1.5)
-			meta[name] = m
+// inForce is what the online roles are made from.
+type inForce struct {
+	// root is nil before there is one.
+	root *metadata.File[metadata.RootRole]
+	// snapshot is empty before there is one; meta is what it names.
+	snapshot  roleFile
+	meta      map[string]*tuf.MetaFiles
+	timestamp int64
+}
+
+// parsed keeps what was read last of the files that every publication needs.
+type parsed struct {
+	file *metadata.File[metadata.RootRole]
+	// snapshot is the digest of the snapshot that names meta, which nobody changes.
+	snapshot string
+	meta     map[string]*tuf.MetaFiles
+}
+
+// root returns the kept root if it has this digest.
+func (p *parsed) root(digest []byte) *metadata.File[metadata.RootRole] {
+	if p.file == nil {
+		return nil
+	}
+	if d := p.file.Digest(); string(d[:]) != string(digest) {
+		return nil
+	}
+	return p.file
+}
+
+// current reads what is in force; the caller has the turn.
+func (p *Publisher) current(ctx context.Context) (c inForce, err error) {
+	err = p.Store.View(ctx, func(v store.View) error {
+		c = inForce{}
+		_, root, err := v.Current(metadata.Image, metadata.Root)
+		if err != nil {
+			return missing(err)
 		}
+		if c.root = p.parsed.root(root.GetDigest()); c.root == nil {
+			if c.root, err = metadata.ParseRoot(root.GetData(), metadata.Profile); err != nil {
+				return err
+			}
+			p.parsed.file = c.root
+		}
+		version, snapshot, err := v.Current(metadata.Image, metadata.Snapshot)
+		if err != nil {
+			return missing(err)
+		}
+		c.snapshot = roleFile{
+			role: metadata.Snapshot, version: version, data: snapshot.GetData(), expires: time.Unix(snapshot.GetExpires(), 0),
+		}
+		if c.meta = p.parsed.meta; string(snapshot.GetDigest()) != p.parsed.snapshot {
+			s, err := metadata.ParseSnapshot(snapshot.GetData(), metadata.Profile)
+			if err != nil {
+				return err
+			}
+			c.meta = s.Signed.Meta
+			p.parsed.meta, p.parsed.snapshot = c.meta, string(snapshot.GetDigest())
+		}
+		c.timestamp, _, err = v.Current(metadata.Image, metadata.Timestamp)
+		return missing(err)
+	})
+	return c, err
+}
+
+// onlineFiles makes the snapshot that names the changed files besides what the one in force names, and
+// the timestamp over it, as c's root allows. Nothing is stored. Reasons: online-key-unknown, limit.
+func (p *Publisher) onlineFiles(c inForce, changed []roleFile) ([]roleFile, error) {
+	now := p.Now()
+	meta := maps.Clone(c.meta) // retired roles stay (DESIGN 1.5)
+	if meta == nil {
+		meta = map[string]*tuf.MetaFiles{}
 	}
 	for _, f := range changed {
 		if f.role != metadata.Root {
@@ -91,17 +153,18 @@ func (p *Publisher) onlineFiles(root *metadata.File[metadata.RootRole], old *met
 	}
 	snapshot := metadata.SnapshotRole{
 		Type: metadata.Snapshot, SpecVersion: tuf.SPECIFICATION_VERSION, Meta: meta,
-		Version: nextOnline(version, now), Expires: now.Add(snapshotLife).UTC().Truncate(time.Second),
+		Version: nextOnline(c.snapshot.version, now), Expires: now.Add(snapshotLife).UTC().Truncate(time.Second),
 		UnrecognizedFields: p.scope(metadata.Snapshot),
 	}
-	s, err := signOnline(p, root, metadata.Snapshot, snapshot.Version, snapshot.Expires, snapshot)
+	s, err := signOnline(p, c.root, metadata.Snapshot, snapshot.Version, snapshot.Expires, snapshot)
 	if err != nil {
 		return nil, err
 	}
-	t, err := p.timestamp(root, s, oldTimestamp)
+	t, err := p.timestamp(c.root, s, c.timestamp)
 	if err != nil {
 		return nil, err
 	}
+	p.parsed.meta, p.parsed.snapshot = meta, string(s.digest[:])
 	return []roleFile{s, t}, nil
 }
 

@@ -62,6 +62,8 @@ type Publisher struct {
 	cache event.Cache
 	// judged holds open events as they were judged last; guarded by turn.
 	judged map[store.EventID]judged
+	// parsed is guarded by turn.
+	parsed parsed
 	// warned is the nearest expiry threshold in days of which the log was told, by role; guarded by
 	// turn.
 	warned map[string]int

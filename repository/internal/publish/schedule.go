@@ -48,22 +48,14 @@ func (p *Publisher) Refresh(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	current, err := p.current(ctx)
-	if err != nil || current.root == nil || current.snapshot == nil {
+	c, err := p.current(ctx)
+	if err != nil || c.snapshot.version == 0 {
 		return err // before init there is nothing to keep fresh
 	}
 	p.warn(ctx)
-	root, err := metadata.ParseRoot(current.root, metadata.Profile)
-	if err != nil {
-		return err
-	}
-	snapshot, err := metadata.ParseSnapshot(current.snapshot, metadata.Profile)
-	if err != nil {
-		return err
-	}
 	now := p.Now()
-	if snapshot.Signed.Expires.Sub(now) < snapshotLife-snapshotEvery {
-		files, err := p.onlineFiles(root, snapshot, current.timestampVersion, nil)
+	if c.snapshot.expires.Sub(now) < snapshotLife-snapshotEvery {
+		files, err := p.onlineFiles(c, nil)
 		if err != nil {
 			return err
 		}
@@ -73,8 +65,7 @@ func (p *Publisher) Refresh(ctx context.Context) error {
 	if err != nil || fresh {
 		return err
 	}
-	rf := roleFile{role: metadata.Snapshot, version: snapshot.Signed.Version, data: current.snapshot}
-	f, err := p.timestamp(root, rf, current.timestampVersion)
+	f, err := p.timestamp(c.root, c.snapshot, c.timestamp)
 	if err != nil {
 		return err
 	}
