@@ -15,6 +15,7 @@ import (
 
 	"github.com/countersign-ota/countersign/agent/install"
 	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/metadata/metadatatest"
 	"github.com/countersign-ota/countersign/proto/reason"
 )
 
@@ -245,4 +246,9 @@ func (v *device) wholeImage(kind string, at int) {
 			v.t.Fatalf("step %d: slot %s is %s, runs %s, and holds no whole image", at, slot, v.word("state."+slot), v.word("current"))
 		}
 	}
+}
+
+// targetFor is a target for the device's installer.
+func targetFor(v *device, version string) metadatatest.Target {
+	return metadatatest.Target{Data: image(version), Installer: v.cfg.Components["main"].Installer.Name()}
 }

@@ -288,8 +288,3 @@ func (v *device) boots(slot, version string) {
 func targetOf(version string) metadatatest.Target {
 	return metadatatest.Target{Data: image(version), Installer: "file"}
 }
-
-// targetFor is a target for the device's installer.
-func targetFor(v *device, version string) metadatatest.Target {
-	return metadatatest.Target{Data: image(version), Installer: v.cfg.Components["main"].Installer.Name()}
-}

@@ -33,7 +33,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	for {
 		u, err := a.Once(ctx, nil)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the cycle was cut off by the caller; the next Open takes it up
 		}
 		if s := a.Status(); s.Update != nil && s.Update.Reboot {
 			return ErrReboot

@@ -25,13 +25,20 @@ const (
 type State int32
 
 const (
+	// Written by no agent.
 	State_STATE_UNSPECIFIED State = 0
-	State_STATE_STAGING     State = 1
-	State_STATE_STAGED      State = 2
-	State_STATE_INSTALLING  State = 3
-	State_STATE_TRIAL       State = 4
-	State_STATE_CONFIRMING  State = 5
-	State_STATE_REVERTING   State = 6
+	// Bytes are on their way.
+	State_STATE_STAGING State = 1
+	// All bytes are on disk and were verified.
+	State_STATE_STAGED State = 2
+	// From before the first write in place to the activation.
+	State_STATE_INSTALLING State = 3
+	// Activated, and neither confirmed nor given up; perhaps not booted yet.
+	State_STATE_TRIAL State = 4
+	// Decided: it stays. Each Confirm is repeated until it succeeds.
+	State_STATE_CONFIRMING State = 5
+	// Decided: it goes. Each Revert is repeated until it succeeds.
+	State_STATE_REVERTING State = 6
 	// Nothing is under way; the set is kept for its count of attempts.
 	State_STATE_REVERTED State = 7
 )
@@ -100,10 +107,12 @@ type Record struct {
 	// What is instructed together and under way; absent when idle.
 	Set *Set `protobuf:"bytes,4,opt,name=set,proto3" json:"set,omitempty"`
 	// Unix seconds below which the clock is not believed.
-	TimeFloor int64   `protobuf:"varint,5,opt,name=time_floor,json=timeFloor,proto3" json:"time_floor,omitempty"`
-	Stops     []*Stop `protobuf:"bytes,6,rep,name=stops,proto3" json:"stops,omitempty"`
-	// Statement chain: sequence number and hash of the last statement.
-	Seq  uint64 `protobuf:"varint,7,opt,name=seq,proto3" json:"seq,omitempty"`
+	TimeFloor int64 `protobuf:"varint,5,opt,name=time_floor,json=timeFloor,proto3" json:"time_floor,omitempty"`
+	// Stop entries seen, as far as their images could still run here.
+	Stops []*Stop `protobuf:"bytes,6,rep,name=stops,proto3" json:"stops,omitempty"`
+	// Statement chain: sequence number of the last statement.
+	Seq uint64 `protobuf:"varint,7,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Statement chain: SHA-256 of the last statement.
 	Prev []byte `protobuf:"bytes,8,opt,name=prev,proto3" json:"prev,omitempty"`
 	// Receipts signed but not yet appended.
 	Receipts [][]byte `protobuf:"bytes,9,rep,name=receipts,proto3" json:"receipts,omitempty"`
@@ -235,8 +244,9 @@ func (x *Record) GetLost() bool {
 type Refusal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Target path; empty when no target was reached.
-	Path    string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	Counter int64  `protobuf:"varint,2,opt,name=counter,proto3" json:"counter,omitempty"`
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Its counter; 0 with an empty path, or where it was not learnt.
+	Counter int64 `protobuf:"varint,2,opt,name=counter,proto3" json:"counter,omitempty"`
 	// A constant of proto/reason.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The error's text, at most 1,024 bytes.
@@ -314,8 +324,9 @@ func (x *Refusal) GetAt() int64 {
 
 // RoleInForce is the newest verified version of a role.
 type RoleInForce struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Version int64                  `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the role file, 1 or more.
+	Version int64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Of the whole file.
 	Sha256 []byte `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	// Unix seconds; for status only, 0: unknown.
@@ -398,13 +409,14 @@ type Component struct {
 	Path string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
 	// Unix seconds of the confirmation; 0 for what left the factory.
 	ConfirmedAt int64 `protobuf:"varint,5,opt,name=confirmed_at,json=confirmedAt,proto3" json:"confirmed_at,omitempty"`
-	// What ran before, which a slot may still hold: counter, SHA-256 (empty for what left the
-	// factory) and target path.
-	PreviousCounter int64  `protobuf:"varint,6,opt,name=previous_counter,json=previousCounter,proto3" json:"previous_counter,omitempty"`
-	PreviousSha256  []byte `protobuf:"bytes,7,opt,name=previous_sha256,json=previousSha256,proto3" json:"previous_sha256,omitempty"`
-	PreviousPath    string `protobuf:"bytes,8,opt,name=previous_path,json=previousPath,proto3" json:"previous_path,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Counter of what ran before, which a slot may still hold.
+	PreviousCounter int64 `protobuf:"varint,6,opt,name=previous_counter,json=previousCounter,proto3" json:"previous_counter,omitempty"`
+	// SHA-256 of what ran before; empty for what left the factory.
+	PreviousSha256 []byte `protobuf:"bytes,7,opt,name=previous_sha256,json=previousSha256,proto3" json:"previous_sha256,omitempty"`
+	// Target path of what ran before; empty for what left the factory.
+	PreviousPath  string `protobuf:"bytes,8,opt,name=previous_path,json=previousPath,proto3" json:"previous_path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Component) Reset() {
@@ -495,9 +507,11 @@ func (x *Component) GetPreviousPath() string {
 
 // Set is what is instructed together.
 type Set struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	State   State                  `protobuf:"varint,1,opt,name=state,proto3,enum=countersign.agent.v1.State" json:"state,omitempty"`
-	Members []*Member              `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where all members stand.
+	State State `protobuf:"varint,1,opt,name=state,proto3,enum=countersign.agent.v1.State" json:"state,omitempty"`
+	// In the order of installation, at least one.
+	Members []*Member `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
 	// Attempts that failed after staging.
 	Attempts int32 `protobuf:"varint,3,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	// Digest of the instruction that the attempts count for.
@@ -575,13 +589,19 @@ func (x *Set) GetFailure() string {
 
 // Member is one component's part of a set.
 type Member struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Component string                 `protobuf:"bytes,1,opt,name=component,proto3" json:"component,omitempty"`
-	Path      string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
-	Length    int64                  `protobuf:"varint,3,opt,name=length,proto3" json:"length,omitempty"`
-	Sha256    []byte                 `protobuf:"bytes,4,opt,name=sha256,proto3" json:"sha256,omitempty"`
-	Counter   int64                  `protobuf:"varint,5,opt,name=counter,proto3" json:"counter,omitempty"`
-	Floor     int64                  `protobuf:"varint,6,opt,name=floor,proto3" json:"floor,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Component id.
+	Component string `protobuf:"bytes,1,opt,name=component,proto3" json:"component,omitempty"`
+	// Target path.
+	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	// In bytes, as signed.
+	Length int64 `protobuf:"varint,3,opt,name=length,proto3" json:"length,omitempty"`
+	// As signed.
+	Sha256 []byte `protobuf:"bytes,4,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// As signed.
+	Counter int64 `protobuf:"varint,5,opt,name=counter,proto3" json:"counter,omitempty"`
+	// As signed.
+	Floor int64 `protobuf:"varint,6,opt,name=floor,proto3" json:"floor,omitempty"`
 	// True once this member was installed.
 	Installed bool `protobuf:"varint,7,opt,name=installed,proto3" json:"installed,omitempty"`
 	// Boot id in which it was activated.
@@ -687,10 +707,13 @@ func (x *Member) GetReboot() bool {
 
 // Stop is a stop entry that this device has seen (DESIGN 1.8).
 type Stop struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	Counter       int64                  `protobuf:"varint,2,opt,name=counter,proto3" json:"counter,omitempty"`
-	Sha256        []byte                 `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Target path; for people.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Counter of the image.
+	Counter int64 `protobuf:"varint,2,opt,name=counter,proto3" json:"counter,omitempty"`
+	// SHA-256 of the image.
+	Sha256        []byte `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
