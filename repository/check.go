@@ -93,7 +93,7 @@ func (c *checker) run(v store.View, now time.Time) error {
 			return err
 		}
 	}
-	if err := c.strays(v); err != nil {
+	if err := c.hashes(); err != nil {
 		return err
 	}
 	_, err = identity.OpenAuthority(c.dir, deployment, func() time.Time { return now })
@@ -117,12 +117,18 @@ func (c *checker) file(v store.View, f publish.NamedFile) error {
 		return nil
 	case f.Length != 0 && rec.GetLength() != f.Length:
 		c.problem(where, reason.Errorf(reason.LengthMismatch, "its record says %d bytes, signed are %d", rec.GetLength(), f.Length))
+		return nil
 	}
-	return nil
+	r, err := c.blobs.Reader(f.SHA256, rec.GetLength())
+	if err != nil {
+		c.problem(where, err)
+		return nil
+	}
+	return r.Close()
 }
 
-// strays reads and hashes every complete file once, and looks for records without one.
-func (c *checker) strays(v store.View) error {
+// hashes reads and hashes every complete file once.
+func (c *checker) hashes() error {
 	for e, err := range c.blobs.List(c.ctx) {
 		if err != nil {
 			return err
