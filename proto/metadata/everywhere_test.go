@@ -9,7 +9,7 @@ import (
 )
 
 // odd are values that stand, one after the other, in every place of a file.
-var odd = []any{nil, []any{}, map[string]any{}, "", "x", 0, -1, 1 << 53, true, []any{nil}, map[string]any{"x": nil}}
+var odd = []any{nil, []any{}, map[string]any{}, "", "x", 0, -1, int64(1 << 53), true, []any{nil}, map[string]any{"x": nil}}
 
 // everywhere calls fn with value as it is when one place in it holds an odd value: instead of what is
 // there, or as one more member or element.
