@@ -131,7 +131,7 @@ func (a *Agent) recover(ctx context.Context) error {
 	if err := a.commit(rec); err != nil {
 		return err
 	}
-	if err := a.settle(ctx); err != nil {
+	if err := a.unlessStuck(a.settle(ctx), "update under way"); err != nil {
 		return err
 	}
 	if err := a.clean(); err != nil {

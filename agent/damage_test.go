@@ -70,6 +70,7 @@ func TestDamagedFiles(t *testing.T) {
 	for _, file := range files {
 		for _, d := range damages {
 			t.Run(strings.ReplaceAll(file, "/", ":")+" "+d.name, func(t *testing.T) {
+				t.Parallel()
 				v := updated(t)
 				before := v.status()
 				must(t, d.do(filepath.Join(v.dir, file)))
@@ -101,6 +102,42 @@ func updated(t *testing.T) *device {
 	must(t, err)
 	v.release("2.4.2", 18, nil)
 	return v
+}
+
+// TestDamagedInTrial: the same while an image is in trial. The agent opens, the device runs one whole
+// image, and the next update works.
+func TestDamagedInTrial(t *testing.T) {
+	trial := func(t *testing.T) *device {
+		v := updated(t)
+		v.cfg.Confirm = ConfirmManual
+		_, err := v.once()
+		must(t, err)
+		if v.state() != "trial" {
+			t.Fatalf("state %s, want trial", v.state())
+		}
+		return v
+	}
+	for _, file := range trial(t).agentFiles() {
+		for _, d := range damages {
+			t.Run(strings.ReplaceAll(file, "/", ":")+" "+d.name, func(t *testing.T) {
+				t.Parallel()
+				v := trial(t)
+				before := v.status()
+				must(t, d.do(filepath.Join(v.dir, file)))
+				v.cfg.Confirm = ConfirmAuto
+				v.with(func(*Agent) {})
+				notFallen(t, before, v.status())
+				v.runs("2.4.2")
+				v.release("2.4.3", 19, nil)
+				_, err := v.once()
+				must(t, err)
+				v.runs("2.4.3")
+				if m := v.main(); m.Counter != 19 || m.Floor != 16 {
+					t.Errorf("%+v", m)
+				}
+			})
+		}
+	}
 }
 
 // TestStateLost: wiping or ruining the record opens no way back, since the counter is built into the

@@ -147,3 +147,28 @@ func TestBootLoaderFallsBackByItself(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestNoGoodSlotToGoBackTo: the device is left working, and takes the next release once the trial is
+// confirmed.
+func TestNoGoodSlotToGoBackTo(t *testing.T) {
+	v := newDevice(t, slotInstaller(t))
+	v.cfg.Confirm = ConfirmManual
+	v.release("2.4.1", 17, nil)
+	_, err := v.once()
+	must(t, err)
+	v.reboot(true)
+	v.put("state.a", "unbootable") // somebody took it out of use
+	v.with(func(a *Agent) {
+		wantReason(t, a.Revert(ctx), reason.Stuck)
+		if v.state() != "trial" {
+			t.Errorf("state %s, want trial", v.state())
+		}
+		must(t, a.Confirm(ctx))
+	})
+	v.boots("b", "2.4.1")
+	v.release("2.4.2", 18, nil)
+	_, err = v.once()
+	must(t, err)
+	v.reboot(true)
+	v.boots("a", "2.4.2")
+}

@@ -185,20 +185,30 @@ func (a *Agent) giveUp(ctx context.Context, cause error, final bool) error {
 	return a.finishRevert(ctx)
 }
 
-// finishRevert repeats Revert until the image before runs.
+// finishRevert repeats Revert until the image before runs. Where there is no way back, reason stuck, the
+// device is left working: an image that runs stays in trial, so that it can be confirmed and the next
+// release taken; any other set is over.
 func (a *Agent) finishRevert(ctx context.Context) error {
-	if err := a.comp.Installer.Revert(ctx); err != nil {
-		return reason.Wrap(err, "revert")
+	stuck := a.comp.Installer.Revert(ctx)
+	if stuck != nil && !reason.Is(stuck, reason.Stuck) {
+		return reason.Wrap(stuck, "revert")
 	}
 	run, err := a.comp.Installer.Running(ctx)
 	if err != nil {
 		return reason.Wrap(err, "what runs")
 	}
-	if run.NeedsReboot {
-		return a.move(state.State_STATE_REVERTING, func(m *state.Member) { m.Reboot = true })
+	to, reboot := state.State_STATE_REVERTED, false
+	switch {
+	case stuck != nil && run.SHA256 == sum(a.store.Record().Set.Members[0].Sha256):
+		to = state.State_STATE_TRIAL
+	case stuck == nil && run.NeedsReboot:
+		to, reboot = state.State_STATE_REVERTING, true
 	}
-	if err := a.move(state.State_STATE_REVERTED, func(m *state.Member) { m.Reboot = false }); err != nil {
+	if err := a.move(to, func(m *state.Member) { m.Reboot = reboot }); err != nil {
 		return err
+	}
+	if stuck != nil {
+		return reason.Wrap(stuck, "revert")
 	}
 	return a.clean()
 }
@@ -227,8 +237,14 @@ func (a *Agent) retire(ctx context.Context) error {
 		return nil
 	}
 	a.log.Info("image before may not boot again", "target", comp.PreviousPath, "counter", comp.PreviousCounter, "floor", comp.Floor)
-	if err := keeper.MarkUnbootable(ctx, kept); err != nil {
-		return reason.Wrap(err, "fallback")
+	return a.unlessStuck(keeper.MarkUnbootable(ctx, kept), "fallback")
+}
+
+// unlessStuck logs that a component is stuck, which stops nothing, and returns every other error.
+func (a *Agent) unlessStuck(err error, what string) error {
+	if reason.Is(err, reason.Stuck) {
+		a.log.Error("stuck", "what", what, "err", err, "reason", reason.Stuck)
+		return nil
 	}
-	return nil
+	return reason.Wrap(err, "%s", what)
 }
