@@ -1,11 +1,14 @@
 package repository_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"io"
 	"math/big"
 	"net/http"
 	"net/url"
@@ -253,4 +256,92 @@ func TestShutdownDrains(t *testing.T) {
 	}
 	<-stopped
 	b.checked()
+}
+
+// A stock gRPC client enrols a device and downloads, whole and from an offset.
+func TestStockClientDownloads(t *testing.T) {
+	b := newBed(t)
+	b.found(basicPlan)
+	b.released("2.4.1")
+	toks, err := b.operators["rivera"].InviteDevices(ctx, []string{"gw-0001"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pub, priv, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spki, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := enroll.MAC(toks[0].Secret, enroll.Device, "gw-0001", spki)
+	answer, err := pb.NewDeviceClient(b.stock(nil)).Enroll(ctx, &pb.EnrollRequest{Device: "gw-0001", PublicKey: spki, TokenId: toks[0].ID, Mac: mac[:]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := pb.NewRepositoryClient(b.stock(&tls.Certificate{Certificate: answer.GetCertificates(), PrivateKey: priv}))
+	image := firmware("2.4.1")
+	download := func(q *pb.DownloadRequest) ([]byte, error) {
+		s, err := c.Download(ctx, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var data []byte
+		for {
+			m, err := s.Recv()
+			if errors.Is(err, io.EOF) {
+				return data, nil
+			}
+			if err != nil {
+				return nil, status.FromError(err)
+			}
+			data = append(data, m.GetData()...)
+		}
+	}
+	for _, offset := range []int64{0, 1, 262_144, int64(len(image)) - 1, int64(len(image))} {
+		got, err := download(&pb.DownloadRequest{Path: "gw-100/2.4.1/gw.img", Sha256: sha(image), Offset: offset})
+		if err != nil || !bytes.Equal(got, image[offset:]) {
+			t.Errorf("from %d: %d bytes, %v", offset, len(got), err)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		q    *pb.DownloadRequest
+		want reason.Reason
+	}{
+		{"offset behind the end", &pb.DownloadRequest{Path: "gw-100/2.4.1/gw.img", Sha256: sha(image), Offset: int64(len(image)) + 1}, reason.LengthMismatch},
+		{"negative offset", &pb.DownloadRequest{Path: "gw-100/2.4.1/gw.img", Sha256: sha(image), Offset: -1}, reason.LengthMismatch},
+		{"other path", &pb.DownloadRequest{Path: "gw-100/2.4.1/other.img", Sha256: sha(image)}, reason.NotFound},
+		{"no path", &pb.DownloadRequest{Sha256: sha(image)}, reason.Malformed},
+		{"climbing path", &pb.DownloadRequest{Path: "../../server.yaml", Sha256: sha(image)}, reason.Malformed},
+		{"short hash", &pb.DownloadRequest{Path: "gw-100/2.4.1/gw.img", Sha256: sha(image)[1:]}, reason.Malformed},
+	} {
+		_, err := download(tt.q)
+		if reason.Of(err) != tt.want {
+			t.Errorf("%s: %v, want %s", tt.name, err, tt.want)
+		}
+	}
+	for _, tt := range []struct {
+		q    *pb.GetMetadataRequest
+		want reason.Reason
+	}{
+		{&pb.GetMetadataRequest{Role: "root", Version: 2}, reason.NotFound},
+		{&pb.GetMetadataRequest{Role: "root", Version: -1}, reason.NotFound},
+		{&pb.GetMetadataRequest{Role: "pump-9"}, reason.NotFound},
+		{&pb.GetMetadataRequest{Role: "../root"}, reason.Malformed},
+		{&pb.GetMetadataRequest{}, reason.Malformed},
+		{&pb.GetMetadataRequest{Role: "timestamp", Repository: "director"}, reason.NotFound},
+		{&pb.GetMetadataRequest{Role: "root", Repository: "elsewhere"}, reason.NotFound},
+	} {
+		_, err := c.GetMetadata(ctx, tt.q)
+		if err := status.FromError(err); reason.Of(err) != tt.want {
+			t.Errorf("%v: %v, want %s", tt.q, err, tt.want)
+		}
+	}
+	for _, q := range []*pb.GetMetadataRequest{{Role: "timestamp"}, {Role: "root", Version: 1}, {Role: "root", Version: 1, Repository: "director"}, {Role: "gw-100.stop"}} {
+		if m, err := c.GetMetadata(ctx, q); err != nil || len(m.GetData()) == 0 || m.GetUsedVersion() != 0 {
+			t.Errorf("%v: %v, %v", q, m, err)
+		}
+	}
 }

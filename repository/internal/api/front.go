@@ -22,6 +22,7 @@ type front struct {
 	listener         net.Listener
 	known, strangers *handoff
 	handshakes       chan struct{}
+	anonymous        chan struct{} // one for each connection of nobody known
 	done             chan struct{}
 	once             sync.Once
 }
@@ -30,6 +31,7 @@ func newFront(a *API, l net.Listener) *front {
 	done := make(chan struct{})
 	return &front{
 		a: a, listener: limitConns(l, maxConns), done: done, handshakes: make(chan struct{}, maxHandshakes),
+		anonymous: make(chan struct{}, maxAnonymous),
 		known:     &handoff{conns: make(chan net.Conn), done: done, addr: l.Addr()},
 		strangers: &handoff{conns: make(chan net.Conn), done: done, addr: l.Addr()},
 	}
@@ -82,16 +84,39 @@ func (f *front) handshake(c *tls.Conn) {
 		_ = c.Close()
 		return
 	}
-	to := f.strangers
+	to, conn := f.strangers, &frontConn{Conn: c, release: func() {}}
 	caller, err := f.a.Registry.Caller(ctx, c.ConnectionState().PeerCertificates)
-	if err == nil && caller.Kind == enroll.Operator {
+	switch {
+	case err == nil && caller.Kind == enroll.Operator:
 		to = f.known
+	case err != nil || caller.Kind == "":
+		select {
+		case f.anonymous <- struct{}{}:
+			conn.release = sync.OnceFunc(func() { <-f.anonymous })
+		default:
+			f.a.Log.Warn("too many connections of strangers", "peer", c.RemoteAddr().String())
+			_ = c.Close()
+			return
+		}
 	}
 	select {
-	case to.conns <- c:
+	case to.conns <- conn:
 	case <-f.done:
-		_ = c.Close()
+		_ = conn.Close()
 	}
+}
+
+// frontConn is a connection after its handshake.
+type frontConn struct {
+	*tls.Conn
+	release func()
+}
+
+// Close closes the connection and gives its place back.
+func (c *frontConn) Close() error {
+	err := c.Conn.Close()
+	c.release()
+	return err
 }
 
 // handoff is a listener whose connections come from front.
@@ -119,7 +144,7 @@ type handshaken struct{}
 var _ credentials.TransportCredentials = handshaken{}
 
 func (handshaken) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	t, ok := c.(*tls.Conn)
+	t, ok := c.(*frontConn)
 	if !ok || !t.ConnectionState().HandshakeComplete {
 		return nil, nil, errors.New("api: connection without TLS")
 	}

@@ -21,8 +21,11 @@ const (
 	strangerStreams, operatorStreams = 32, 64
 	// maxConns is how many connections each address holds; more wait in the kernel's queue.
 	maxConns = 8192
+	// maxAnonymous is how many of those of the gRPC address belong to nobody who is known here; more
+	// are closed, so that strangers cannot keep devices and operators out.
+	maxAnonymous = 2048
 	// maxHandshakes is how many TLS handshakes run at once.
-	maxHandshakes = 256
+	maxHandshakes = 1024
 	// handshakeTimeout bounds one of them, and the wait for a request's headers.
 	handshakeTimeout = 10 * time.Second
 	// callTimeout bounds a call that is no stream.

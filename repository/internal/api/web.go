@@ -32,7 +32,6 @@ func (a *API) newWeb() *http.Server {
 	return &http.Server{
 		Handler:           http.HandlerFunc(a.serveHTTP),
 		ReadHeaderTimeout: handshakeTimeout,
-		ReadTimeout:       callTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxHeader,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: strangerStreams, PingTimeout: keepaliveParams.Timeout, SendPingTimeout: keepaliveParams.Time},
@@ -170,6 +169,10 @@ func serve(w http.ResponseWriter, r *http.Request, data []byte, forever bool) {
 
 // postEnroll is Device.Enroll over HTTPS.
 func (a *API) postEnroll(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	// Only here is a body read; a deadline for all requests would end long downloads as well.
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return err
+	}
 	if t := r.Header.Get("Content-Type"); t != protobufType {
 		return reason.Errorf(reason.Malformed, "content type %q, want %s", t, protobufType)
 	}
