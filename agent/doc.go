@@ -9,7 +9,36 @@
 // Open takes a Config: the device's ids, the deployment's image root as built into the image, a
 // Transport to the server (agent/transport/rpc for gRPC, agent/transport/web for HTTPS), and the
 // component to update with its Installer (agent/install: a file, or a pair of slots). Then Run does
-// everything for ever, or step by step:
+// everything for ever:
+//
+//	server, err := rpc.New(rpc.Config{
+//		Address: "updates.example:8443", CA: ca,
+//		Certificate: transport.FromFiles("/data/agent/identity.pem", "/data/agent/identity.key"),
+//	})
+//	if err != nil {
+//		return err
+//	}
+//	defer server.Close()
+//	slots := install.NewSlot(install.SlotConfig{
+//		A: "/dev/mmcblk0p2", B: "/dev/mmcblk0p3",
+//		Boot: install.NewBoot("/usr/lib/gw/boot"), State: "/data/agent/installer.main",
+//	})
+//	a, err := agent.Open(ctx, agent.Config{
+//		Dir: "/data/agent", Transport: server, Root: root, // embedded: 1.root.json of the deployment
+//		Deployment: "acme", Device: "gw-0001", Hardware: "gw-100-c",
+//		Components: map[string]agent.Component{"main": {Product: "gw-100", Installer: slots, Counter: 17}},
+//	})
+//	if err != nil {
+//		return err
+//	}
+//	defer a.Close()
+//	err = a.Run(ctx)
+//	if errors.Is(err, agent.ErrReboot) {
+//		return reboot()
+//	}
+//	return err
+//
+// Or step by step:
 //
 //	Check    fetches and verifies metadata; says what to install, or nil
 //	Stage    brings the bytes to the disk, verified, resumable

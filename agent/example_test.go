@@ -9,18 +9,83 @@ import (
 	"log"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/countersign-ota/countersign/agent"
 	"github.com/countersign-ota/countersign/agent/gate"
 	"github.com/countersign-ota/countersign/agent/install"
+	"github.com/countersign-ota/countersign/agent/transport"
+	"github.com/countersign-ota/countersign/agent/transport/rpc"
 	"github.com/countersign-ota/countersign/agent/trust"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/metadata/metadatatest"
 	"github.com/countersign-ota/countersign/proto/reason"
 )
+
+// gateway is the program of the package comment; TestPackageComment keeps the two the same.
+func gateway(ctx context.Context, root, ca []byte, reboot func() error) error {
+	server, err := rpc.New(rpc.Config{
+		Address: "updates.example:8443", CA: ca,
+		Certificate: transport.FromFiles("/data/agent/identity.pem", "/data/agent/identity.key"),
+	})
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	slots := install.NewSlot(install.SlotConfig{
+		A: "/dev/mmcblk0p2", B: "/dev/mmcblk0p3",
+		Boot: install.NewBoot("/usr/lib/gw/boot"), State: "/data/agent/installer.main",
+	})
+	a, err := agent.Open(ctx, agent.Config{
+		Dir: "/data/agent", Transport: server, Root: root, // embedded: 1.root.json of the deployment
+		Deployment: "acme", Device: "gw-0001", Hardware: "gw-100-c",
+		Components: map[string]agent.Component{"main": {Product: "gw-100", Installer: slots, Counter: 17}},
+	})
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	err = a.Run(ctx)
+	if errors.Is(err, agent.ErrReboot) {
+		return reboot()
+	}
+	return err
+}
+
+// A program for a gateway with two slots, as it stands in the package comment.
+func ExampleOpen() {
+	var root, ca []byte // from files that are built into the image
+	reboot := func() error { return exec.Command("reboot").Run() }
+	if err := gateway(context.Background(), root, ca, reboot); err != nil {
+		fmt.Println(reason.Of(err))
+	}
+	// Output: config
+}
+
+func TestPackageComment(t *testing.T) {
+	comment, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(source), "func gateway(ctx context.Context, root, ca []byte, reboot func() error) error {\n")
+	body, _, ok := strings.Cut(rest, "\n}\n")
+	if !ok {
+		t.Fatal("example_test.go has no function gateway")
+	}
+	for line := range strings.Lines(body) {
+		if want := "//" + strings.TrimRight(line, "\n"); !strings.Contains(string(comment), want+"\n") {
+			t.Errorf("the package comment lacks %q", want)
+		}
+	}
+}
 
 // A gateway whose firmware is one file. A device in the field has its root built into its image, and
 // takes rpc.New or web.New for the transport.
