@@ -64,8 +64,8 @@ func TestCancelledReleaseHasASuccessor(t *testing.T) {
 	if s.GetKind() != event.Refresh || s.GetSubject() != "gw-100" || s.GetState() != pb.EventState_EVENT_STATE_OPEN {
 		t.Errorf("successor %v", s)
 	}
-	next, files := b.release("2.4.2", basicSpec)
-	_, err = b.operators["rivera"].OpenEvent(ctx, next)
+	early, _ := b.release("2.4.2", basicSpec)
+	_, err = b.operators["rivera"].OpenEvent(ctx, early)
 	wantReason(t, err, reason.RoleOpen)
 	if !strings.Contains(err.Error(), "comes first") {
 		t.Errorf("the refusal does not say that the successor comes first: %v", err)
@@ -74,7 +74,7 @@ func TestCancelledReleaseHasASuccessor(t *testing.T) {
 	if got := b.publish(successor); got["image/gw-100"] != 4 {
 		t.Errorf("published %v, want version 4 over the cancelled 3", got)
 	}
-	next, files = b.release("2.4.2", basicSpec)
+	next, files := b.release("2.4.2", basicSpec)
 	b.upload(next, files)
 	last := b.open("rivera", next)
 	b.sign(last, "rivera", "chen")

@@ -47,12 +47,12 @@ func Check(ctx context.Context, dir string, now time.Time) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer lock.Close()
+	defer func() { _ = lock.Close() }()
 	db, err := bolt.Open(filepath.Join(dir, storeFile), bolt.Options{})
 	if err != nil {
 		return nil, err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	c := &checker{ctx: ctx, dir: dir, report: &Report{Checked: map[string]int{}}}
 	if c.blobs, err = blob.Open(filepath.Join(dir, blobsDir)); err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func (c *checker) hash(sum [32]byte) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	h := sha256.New()
 	buf := make([]byte, 1<<20)
 	for {

@@ -104,7 +104,7 @@ func LoadConfig(name string) (*Config, error) {
 	if err != nil {
 		return nil, reason.Errorf(reason.Config, "configuration: %w", err).WithHint("countersignd init makes one")
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err != nil {
 		return nil, reason.Errorf(reason.Config, "configuration: %w", err)
@@ -167,8 +167,13 @@ func (w *wireConfig) check(name string) error {
 		name  string
 		value text
 	}{
-		{"deployment", w.Deployment}, {"dir", w.Dir}, {"url", w.URL}, {"listen.grpc", w.Listen.GRPC},
-		{"listen.https", w.Listen.HTTPS}, {"online.image", w.Online.Image}, {"online.director", w.Online.Director},
+		{"deployment", w.Deployment},
+		{"dir", w.Dir},
+		{"url", w.URL},
+		{"listen.grpc", w.Listen.GRPC},
+		{"listen.https", w.Listen.HTTPS},
+		{"online.image", w.Online.Image},
+		{"online.director", w.Online.Director},
 	} {
 		if m.value.value == "" {
 			return wrong(m.value, m.name, "missing")

@@ -251,7 +251,7 @@ func TestOnlyTLS13(t *testing.T) {
 		}
 		if resp, err := http.Get("http://" + address + "/timestamp.json"); err == nil {
 			resp.Body.Close()
-			if resp.StatusCode == 200 {
+			if resp.StatusCode == http.StatusOK {
 				t.Errorf("%s speaks plain HTTP", address)
 			}
 		}
@@ -319,7 +319,7 @@ func (b *bed) tryConsistent(client *http.Client) bool {
 			gone = true
 			return nil
 		}
-		if resp.StatusCode != 200 {
+		if resp.StatusCode != http.StatusOK {
 			t.Errorf("%s %s: %d", method, path, resp.StatusCode)
 		}
 		return data

@@ -133,7 +133,7 @@ func Init(ctx context.Context, o InitOptions) (*Made, error) {
 	if err != nil {
 		return nil, onDisk(err)
 	}
-	defer os.RemoveAll(tmp) // nothing is left there once it has its name
+	defer func() { _ = os.RemoveAll(tmp) }() // nothing is left there once it has its name
 	made, err := o.fill(ctx, cfg, tmp)
 	if err != nil {
 		return nil, onDisk(err)
@@ -223,7 +223,7 @@ func (o InitOptions) firstToken(ctx context.Context, cfg *Config, dir string) (*
 	if err != nil {
 		return nil, err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	err = db.Update(ctx, func(tx store.Tx) error {
 		if err := tx.SetMeta(store.MetaDeployment, o.Deployment); err != nil {
 			return err

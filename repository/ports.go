@@ -29,7 +29,8 @@ func (c *Config) Ports() []Port {
 			{"newcomers", "Login and Enroll", "HMAC under a one-time token"},
 		}},
 		{Listen: c.HTTPS, Protocol: "HTTPS", For: []Use{
-			{"operators", "images", operators.Proof}, devices,
+			{"operators", "images", operators.Proof},
+			devices,
 			{"anybody", "metadata" + images + ", in the TUF layout", "nothing: it is public"},
 			{"newcomers", "POST Enroll", "HMAC under a one-time token"},
 		}},

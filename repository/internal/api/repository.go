@@ -41,7 +41,7 @@ func (s *repositoryService) Download(q *pb.DownloadRequest, stream grpc.ServerSt
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if q.GetOffset() < 0 || q.GetOffset() > f.Len() {
 		return reason.Errorf(reason.LengthMismatch, "offset %d of a file of %d bytes", q.GetOffset(), f.Len())
 	}

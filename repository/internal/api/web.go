@@ -122,7 +122,7 @@ func (a *API) getTarget(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	w.Header().Set("Content-Type", "application/octet-stream")
 	h := w.Header()
 	h.Set("ETag", `"`+hex.EncodeToString(sum[:])+`"`)

@@ -92,8 +92,9 @@ func (r *Registry) operatorCaller(v store.View, leaf *x509.Certificate, c *Calle
 			WithHint("countersign device invite %s", id)
 		return false, nil
 	}
-	if c.Err = r.ca.verifyOperator(leaf); c.Err != nil {
-		return false, nil
+	if err := r.ca.verifyOperator(leaf); err != nil {
+		c.Err = err
+		return false, nil //nolint:nilerr // the caller's fault, not the store's
 	}
 	rec, err := v.Operator(id)
 	if errors.Is(err, store.ErrNotFound) {

@@ -195,14 +195,12 @@ func (s past) Current(r metadata.Repository, role string) (data []byte, err erro
 
 // publishedAt says when the event was published; of one that never was, when it was opened.
 func (s past) publishedAt(v store.View) (int64, error) {
-	for _, f := range s.rec.GetPublished() {
-		rec, err := v.Role(metadata.Repository(f.GetRepository()), f.GetRole(), f.GetVersion())
-		if err != nil {
-			return 0, err
-		}
-		return rec.GetPublishedAt(), nil
+	if len(s.rec.GetPublished()) == 0 {
+		return s.rec.GetOpenedAt(), nil
 	}
-	return s.rec.GetOpenedAt(), nil
+	f := s.rec.GetPublished()[0]
+	rec, err := v.Role(metadata.Repository(f.GetRepository()), f.GetRole(), f.GetVersion())
+	return rec.GetPublishedAt(), err
 }
 
 // Root implements event.Source: the chain ends before a root that the event itself proposes.

@@ -94,7 +94,7 @@ func read(path string, forbidden fs.FileMode) ([]byte, error) {
 	if err != nil {
 		return nil, reason.Errorf(reason.Config, "key file: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
