@@ -140,9 +140,22 @@ func freeAddress(t testing.TB) string {
 // configuration.
 const child = "COUNTERSIGN_TEST_SERVER"
 
+// initChild makes this test binary make a server's directory, which the value names.
+const initChild = "COUNTERSIGN_TEST_INIT"
+
 func TestMain(m *testing.M) {
 	if config := os.Getenv(child); config != "" {
 		if err := serveChild(config); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if dir := os.Getenv(initChild); dir != "" {
+		_, err := repository.Init(context.Background(), repository.InitOptions{
+			Deployment: "acme", URL: "https://updates.example", Dir: dir, Operator: "rivera", Passphrase: []byte("secret"),
+		})
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

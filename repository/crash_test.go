@@ -108,20 +108,66 @@ func copyDir(t testing.TB, from, to string) {
 	}
 }
 
-// rounds calls round with n = 1, 2, … until it reports that the server outlived the scenario.
-func rounds(t *testing.T, round func(n int, drop bool) bool) {
+// rounds calls round with n = 1, 1 + stride, … until it reports that the process outlived the scenario.
+func rounds(t *testing.T, stride int, round func(n int, drop bool) bool) {
 	t.Helper()
-	for n := 1; ; n++ {
+	for n := 1; ; n += stride {
 		if n > 500 {
 			t.Fatal("the server still dies at step 500")
 		}
-		if !round(n, n%2 == 0) {
-			t.Logf("%d steps", n-1)
+		if !round(n, n/stride%2 == 1) {
+			t.Logf("fewer than %d steps", n)
 			if n < 3 {
 				t.Fatal("no steps: the server was built without fault points")
 			}
 			return
 		}
+	}
+}
+
+// Init is killed before each of its steps: there is a whole server, or none, and init can be run again.
+func TestPowerCutInInit(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, none := 0, 0
+	rounds(t, 5, func(n int, drop bool) bool {
+		dir := filepath.Join(t.TempDir(), "server")
+		run := func(env ...string) error {
+			cmd := exec.Command(self)
+			cmd.Env = append(append(os.Environ(), initChild+"="+dir), env...)
+			return cmd.Run()
+		}
+		env := []string{fmt.Sprintf("COUNTERSIGN_FAULT_AT=%d", n)}
+		if drop {
+			env = append(env, "COUNTERSIGN_FAULT_DROP=1")
+		}
+		err := run(env...)
+		if err != nil {
+			wantKilled(t, err)
+		}
+		if _, statErr := os.Stat(dir); statErr == nil {
+			whole++
+		} else {
+			none++
+			if again := run(); again != nil {
+				t.Errorf("step %d: init again: %v", n, again)
+			}
+		}
+		r, checkErr := repository.Check(ctx, dir, time.Now())
+		if checkErr != nil || len(r.Problems) > 0 || r.Checked["operators"] != 1 {
+			t.Errorf("step %d: %v, %v", n, checkErr, r)
+		}
+		for _, name := range []string{repository.ConfigFile, repository.OnlineFile, repository.RootKeyFile, "rivera.token"} {
+			if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+				t.Errorf("step %d: %v", n, err)
+			}
+		}
+		return err != nil && !t.Failed()
+	})
+	if whole == 0 || none == 0 {
+		t.Errorf("%d rounds ended with a server, %d without: the kills do not surround its birth", whole, none)
 	}
 }
 
@@ -137,7 +183,7 @@ func TestPowerCutInPublish(t *testing.T) {
 	b.stop()
 	restore := b.keep()
 	published, unpublished := 0, 0
-	rounds(t, func(n int, drop bool) bool {
+	rounds(t, 1, func(n int, drop bool) bool {
 		restore()
 		acknowledged := false
 		killed := b.crashed(n, drop, func() {
@@ -196,7 +242,7 @@ func TestPowerCutInUpload(t *testing.T) {
 	cert := b.certificate("rivera")
 	b.stop()
 	restore := b.keep()
-	rounds(t, func(n int, drop bool) bool {
+	rounds(t, 1, func(n int, drop bool) bool {
 		restore()
 		var acknowledged int64
 		killed := b.crashed(n, drop, func() {
@@ -233,7 +279,7 @@ func TestPowerCutInSigning(t *testing.T) {
 	second, secondApproval := b.signed(id, "chen")
 	b.stop()
 	restore := b.keep()
-	rounds(t, func(n int, drop bool) bool {
+	rounds(t, 1, func(n int, drop bool) bool {
 		restore()
 		acknowledged := 0
 		killed := b.crashed(n, drop, func() {
