@@ -64,8 +64,7 @@ type Publisher struct {
 	judged map[store.EventID]judged
 	// parsed is guarded by turn.
 	parsed parsed
-	// warned is the nearest expiry threshold in days of which the log was told, by role; guarded by
-	// turn.
+	// warned is how many expiry thresholds the log was told of, by role; guarded by turn.
 	warned map[string]int
 
 	index index

@@ -15,8 +15,8 @@ import (
 // tick is how often the schedule looks.
 const tick = time.Minute
 
-// thresholds are the days before an expiry at which the log warns (DESIGN 1.5), nearest last.
-var thresholds = []int{60, 30, 14, 7, 1}
+// thresholds are the days before an expiry at which the log warns (DESIGN 1.5), and the expiry itself.
+var thresholds = []int{60, 30, 14, 7, 1, 0}
 
 // Run keeps the online roles fresh until ctx ends. healthy is told whether they are.
 func (p *Publisher) Run(ctx context.Context, healthy func(bool)) {
@@ -131,19 +131,16 @@ func (p *Publisher) warn(ctx context.Context) {
 }
 
 func (p *Publisher) warnRole(name string, left time.Duration) {
-	reached := 0
+	passed := 0
 	for _, days := range thresholds {
 		if left <= time.Duration(days)*24*time.Hour {
-			reached = days
+			passed++
 		}
 	}
-	if reached == 0 {
-		delete(p.warned, name)
+	before := p.warned[name]
+	p.warned[name] = passed
+	if passed <= before {
 		return
 	}
-	if before, ok := p.warned[name]; ok && before <= reached {
-		return
-	}
-	p.warned[name] = reached
 	p.Log.Warn("a role expires soon", "role", name, "days", int(left.Hours()/24), "expired", left <= 0, "hint", "countersign refresh")
 }

@@ -1,0 +1,89 @@
+package publish
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/metadata/metadatatest"
+	"github.com/countersign-ota/countersign/repository/internal/blob"
+)
+
+func TestNextOnline(t *testing.T) {
+	now := time.Unix(1795599060, 999)
+	for _, tt := range []struct{ previous, want int64 }{
+		{0, 1795599060}, {1795599059, 1795599060}, {1795599060, 1795599061},
+		{1795599999, 1795600000}, // a clock that went back
+	} {
+		if got := nextOnline(tt.previous, now); got != tt.want {
+			t.Errorf("after %d: %d, want %d", tt.previous, got, tt.want)
+		}
+	}
+}
+
+// Each threshold is told once, on the way down, and again after a refresh.
+func TestWarnings(t *testing.T) {
+	var log bytes.Buffer
+	p := &Publisher{Config: Config{Log: slog.New(slog.NewTextHandler(&log, nil))}, warned: map[string]int{}}
+	const day = 24 * time.Hour
+	var told []string
+	for _, days := range []int{90, 60, 45, 31, 30, 29, 14, 8, 7, 2, 1, 0, -1, -5, 365, 59} {
+		log.Reset()
+		p.warnRole("image gw-100", time.Duration(days)*day)
+		if log.Len() > 0 {
+			told = append(told, fmt.Sprint(days))
+		}
+		if expired := strings.Contains(log.String(), "expired=true"); expired && days > 0 {
+			t.Errorf("%d days: %s", days, log.String())
+		}
+	}
+	if got := strings.Join(told, " "); got != "60 30 14 7 1 0 59" {
+		t.Errorf("told at %s", got)
+	}
+}
+
+// A file is served while a role in force names it, and by no other name.
+func TestIndex(t *testing.T) {
+	d := metadatatest.New(t, metadatatest.Options{})
+	d.AddProduct("gw-100", metadatatest.Product{})
+	x := &index{files: map[file]entry{}, roles: map[string][]file{}}
+	put := func() {
+		t.Helper()
+		x.update([]published{{metadata.Image, roleFile{role: "gw-100", data: d.File(metadata.Image, "gw-100")}, true}})
+	}
+	path := d.Release("gw-100", "2.4.1", 1, metadatatest.Target{Data: []byte("one")})[0]
+	put()
+	put() // the same again counts once
+	sum := sha256.Sum256([]byte("one"))
+	if n, ok := x.length(path, sum); !ok || n != 3 {
+		t.Errorf("%s: length %d, %v", path, n, ok)
+	}
+	for name, f := range map[string]file{
+		"other path": {"gw-100/2.4.1/other", sum}, "other content": {path, sha256.Sum256([]byte("two"))},
+	} {
+		if n, ok := x.length(f.path, f.sha256); ok || n != blob.AnyLength {
+			t.Errorf("%s: %d, %v", name, n, ok)
+		}
+	}
+	d.Withdraw("gw-100", path)
+	put()
+	if _, ok := x.length(path, sum); ok {
+		t.Error("a withdrawn file is still named")
+	}
+	if len(x.files) != 0 {
+		t.Errorf("left in the index: %v", x.files)
+	}
+	for role := range map[string]bool{metadata.Targets: true, "gw-100.stop": true, metadata.Root: true} {
+		if err := x.put(role, []byte("not looked at")); err != nil {
+			t.Errorf("%s: %v", role, err)
+		}
+	}
+	if err := x.put("gw-100", []byte("{}")); err == nil {
+		t.Error("a broken product file was taken")
+	}
+}
