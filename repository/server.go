@@ -1,10 +1,13 @@
 package repository
 
 import (
+	"bytes"
 	"context"
+	"crypto"
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -47,7 +50,8 @@ type Server struct {
 }
 
 // Open takes the lock on the server's directory, opens what is stored in it, and reads the keys. The
-// directory is one that Init made. Nothing is served or signed before Serve. The caller calls Close.
+// directory is one that Init made; online.pub in it is written anew if it is no longer true. Nothing is
+// served or signed before Serve. The caller calls Close.
 // Reasons: locked, config, secret-exposed, key-malformed, state-damaged.
 func Open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if cfg.Now == nil {
@@ -137,11 +141,29 @@ func (s *Server) publisher(ctx context.Context, ca *identity.Authority, cert *id
 	if err != nil {
 		return nil, err
 	}
+	anchors := [][32]byte{identity.SPKIHash(ca.Root()), own}
+	if err := s.writeOnline(image, director, anchors); err != nil {
+		return nil, err
+	}
 	return publish.Open(ctx, publish.Config{
 		Deployment: s.cfg.Deployment, Store: s.db, Blobs: blobs, Audit: rec,
-		ImageKey: image, DirectorKey: director, TLS: [][32]byte{identity.SPKIHash(ca.Root()), own},
-		Now: s.cfg.Now, Log: s.cfg.Log,
+		ImageKey: image, DirectorKey: director, TLS: anchors, Now: s.cfg.Now, Log: s.cfg.Log,
 	})
+}
+
+// writeOnline keeps online.pub true after a change of the online keys or of the TLS certificate: the
+// next plan takes it from there.
+func (s *Server) writeOnline(image, director crypto.Signer, anchors [][32]byte) error {
+	online, err := publish.OnlinePub(s.cfg.Deployment, s.cfg.URL, image, director, anchors)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(s.cfg.Dir, OnlineFile)
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, online.File) {
+		return nil
+	}
+	s.cfg.Log.Warn("online.pub is written anew: a root must name these keys and anchors", "image", online.ImageID, "director", online.DirectorID)
+	return durable.Replace(path, online.File, 0o644)
 }
 
 // Serve listens on both addresses, serves and keeps the online roles fresh until ctx ends; then it

@@ -58,6 +58,7 @@ func (b *bed) ownCertificate(serial int64) *x509.Certificate {
 // an init must name.
 func TestConfiguredCertificate(t *testing.T) {
 	b := newBed(t)
+	before := b.plan(basicPlan)
 	b.stop()
 	own := b.ownCertificate(1)
 	b.cfg.TLSCert, b.cfg.TLSKey = "own.pem", "own.key"
@@ -75,12 +76,19 @@ func TestConfiguredCertificate(t *testing.T) {
 	b.ca = own
 	rivera := b.dial(b.ids["rivera"])
 	defer rivera.Close()
-	e, err := event.NewInit(b.plan(basicPlan), event.Opening{Now: b.clock.now().Truncate(time.Second)})
+	e, err := event.NewInit(before, event.Opening{Now: b.clock.now().Truncate(time.Second)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = rivera.OpenEvent(ctx, e) // online.pub still names the key of the certificate before
+	_, err = rivera.OpenEvent(ctx, e) // the plan names the key of the certificate before
 	wantReason(t, err, reason.OnlineKeyUnknown)
+	e, err = event.NewInit(b.plan(basicPlan), event.Opening{Now: b.clock.now().Truncate(time.Second)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rivera.OpenEvent(ctx, e); err != nil { // online.pub is true again
+		t.Error(err)
+	}
 	b.stop()
 	if err := os.Chmod(filepath.Join(b.dir, "own.key"), 0o640); err != nil {
 		t.Fatal(err)

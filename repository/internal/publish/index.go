@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/repository/internal/blob"
 	"github.com/countersign-ota/countersign/repository/internal/store"
 )
@@ -46,7 +47,7 @@ func (x *index) load(ctx context.Context, s store.Store) error {
 				return err
 			}
 			if err := x.put(r.Role, rec.GetData()); err != nil {
-				return err
+				return reason.Errorf(reason.StateDamaged, "stored image %s %d: %w", r.Role, r.Version, err).WithHint("countersignd check")
 			}
 		}
 		return nil

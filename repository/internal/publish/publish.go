@@ -31,6 +31,12 @@ import (
 // MaxEvent bounds an event file in bytes.
 const MaxEvent = event.MaxSize
 
+// Bounds of what one call adds to an event.
+const (
+	maxSignaturesAFile = 64
+	maxApprovals       = 64
+)
+
 // maxReason bounds the reason of a cancellation, in bytes.
 const maxReason = 1024
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
+	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/proto/statement"
 	"github.com/countersign-ota/countersign/repository/internal/audit"
 	"github.com/countersign-ota/countersign/repository/internal/store"
@@ -50,6 +51,10 @@ func (p *Publisher) add(ctx context.Context, by string, id store.EventID, rec *p
 	j, err := p.judgement(ctx, id, rec)
 	if err != nil {
 		return nil, err
+	}
+	if len(sigs) > maxSignaturesAFile*len(j.Files) || len(approvals) > maxApprovals {
+		return nil, reason.Errorf(reason.TooManySignatures, "%d signatures and %d approvals at once, at most %d a file and %d are allowed",
+			len(sigs), len(approvals), maxSignaturesAFile, maxApprovals)
 	}
 	had := map[signer]bool{}
 	for _, s := range j.Event.Signatures {
