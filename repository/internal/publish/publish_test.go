@@ -17,7 +17,9 @@ import (
 func TestNextOnline(t *testing.T) {
 	now := time.Unix(1795599060, 999)
 	for _, tt := range []struct{ previous, want int64 }{
-		{0, 1795599060}, {1795599059, 1795599060}, {1795599060, 1795599061},
+		{0, 1795599060},
+		{1795599059, 1795599060},
+		{1795599060, 1795599061},
 		{1795599999, 1795600000}, // a clock that went back
 	} {
 		if got := nextOnline(tt.previous, now); got != tt.want {
