@@ -1,8 +1,6 @@
 package repository
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // configYAML returns server.yaml with comments for whoever opens it first.
 func configYAML(c *Config) []byte {
