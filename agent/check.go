@@ -144,7 +144,7 @@ func byHash(all []*trust.Target, file string) (*trust.Target, error) {
 	if err != nil {
 		return nil, reason.Errorf(reason.UsageError, "image: %w", err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // nothing was written
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return nil, reason.Errorf(reason.UsageError, "image: %w", err)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 
 	"github.com/countersign-ota/countersign/agent/internal/state"
 	"github.com/countersign-ota/countersign/agent/trust"
@@ -50,7 +49,7 @@ func (u *Update) String() string { return u.targets[0].Path }
 func instruction(members []*state.Member) []byte {
 	h := sha256.New()
 	for _, m := range members {
-		fmt.Fprintf(h, "%s\x00%s\x00", m.Component, m.Path)
+		h.Write([]byte(m.Component + "\x00" + m.Path + "\x00"))
 		var c [8]byte
 		binary.BigEndian.PutUint64(c[:], uint64(m.Counter))
 		h.Write(c[:])

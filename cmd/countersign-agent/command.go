@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -63,7 +62,7 @@ func (p *program) command(ctx context.Context, args []string) error {
 		return err
 	}
 	if len(rest) == 0 {
-		fmt.Fprint(p.out.Stdout, summary)
+		p.print("%s", summary)
 		return nil
 	}
 	word := rest[0]

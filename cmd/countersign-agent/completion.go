@@ -21,7 +21,7 @@ func completionCommand() *command {
 				return cli.Usagef("no completion for %s; there is bash, fish, zsh", cli.Quote(args[0])).
 					WithHint("%s completion bash", name)
 			}
-			fmt.Fprint(p.out.Stdout, script)
+			p.print("%s", script)
 			return nil
 		},
 	}

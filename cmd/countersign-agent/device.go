@@ -146,7 +146,7 @@ func readRoot(path string) ([]byte, error) {
 		return nil, reason.Errorf(reason.Config, "image root: %w", err).
 			WithHint("bring the deployment's 1.root.json, or let enroll fetch it")
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // nothing was written
 	limit := metadata.MaxSize(metadata.Profile, metadata.Root)
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
@@ -218,7 +218,7 @@ func (p *program) withAgent(ctx context.Context, network bool, do func(*device, 
 		return err
 	}
 	if d.client != nil {
-		defer d.client.Close()
+		defer d.client.Close() //nolint:errcheck // the connection ends either way
 	}
 	a, err := agent.Open(ctx, d.cfg)
 	if err != nil {

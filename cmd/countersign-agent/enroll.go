@@ -66,7 +66,7 @@ func (p *program) enroll(ctx context.Context, file string) error {
 	if err != nil {
 		return reason.Errorf(reason.Locked, "directory %q: %w", dir, err).WithHint("stop the agent while it enrolls")
 	}
-	defer lock.Close()
+	defer lock.Close() //nolint:errcheck // nothing was written
 	server := values["server"]
 	if server == "" {
 		server = "grpc://" + token.Server
@@ -76,7 +76,7 @@ func (p *program) enroll(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer c.Close() //nolint:errcheck // the connection ends either way
 	leaf, err := certify(ctx, c, token, dir)
 	if err != nil {
 		return err

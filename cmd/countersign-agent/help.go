@@ -64,12 +64,17 @@ func helpCommand() *command {
 	}
 }
 
+// print prints text of ours to stdout, whatever the form of results.
+func (p *program) print(format string, args ...any) {
+	_, _ = fmt.Fprintf(p.out.Stdout, format, args...) // a closed pipe at the other end is its owner's wish
+}
+
 // topic explains a topic or a command.
 func (p *program) topic(word string) error {
 	var names []string
 	for _, t := range topics {
 		if t.name == word {
-			fmt.Fprint(p.out.Stdout, t.text)
+			p.print("%s", t.text)
 			return nil
 		}
 		names = append(names, t.name)
@@ -89,34 +94,32 @@ func (p *program) topic(word string) error {
 
 // index lists commands and topics.
 func (p *program) index() {
-	w := p.out.Stdout
-	fmt.Fprintf(w, "%s\ncommands:\n", summary)
+	p.print("%s\ncommands:\n", summary)
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-12s %s\n", c.name, c.short)
+		p.print("  %-12s %s\n", c.name, c.short)
 	}
-	fmt.Fprintf(w, "\ntopics of %s help:\n", name)
+	p.print("\ntopics of %s help:\n", name)
 	for _, t := range topics {
-		fmt.Fprintf(w, "  %-12s %s\n", t.name, t.short)
+		p.print("  %-12s %s\n", t.name, t.short)
 	}
 }
 
 // help explains a command: a sentence, how it is called, an example, its flags.
 func (p *program) help(c *command) error {
-	w := p.out.Stdout
-	fmt.Fprintf(w, "%s\n\nusage: %s\n\nexample:\n", c.short, c.usage())
+	p.print("%s\n\nusage: %s\n\nexample:\n", c.short, c.usage())
 	for line := range strings.Lines(c.example) {
-		fmt.Fprintf(w, "  %s\n", strings.TrimSpace(line))
+		p.print("  %s\n", strings.TrimSpace(line))
 	}
 	if c.flags != nil {
 		fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
 		c.flags(fs)
-		fmt.Fprintln(w, "\nflags:")
-		fs.VisitAll(func(f *flag.Flag) { fmt.Fprintf(w, "  --%-22s %s\n", f.Name, f.Usage) })
+		p.print("\nflags:\n")
+		fs.VisitAll(func(f *flag.Flag) { p.print("  --%-22s %s\n", f.Name, f.Usage) })
 	}
-	fmt.Fprintln(w, "\nflags of all commands, and settings of agent.conf:")
+	p.print("\nflags of all commands, and settings of agent.conf:\n")
 	for _, list := range [][]about{commonFlags, settings} {
 		for _, s := range list {
-			fmt.Fprintf(w, "  %-24s %s\n", flagWord(s), s.text())
+			p.print("  %-24s %s\n", flagWord(s), s.text())
 		}
 	}
 	return nil

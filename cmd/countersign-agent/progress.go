@@ -32,12 +32,12 @@ func (p *program) progress() (agent.Progress, func()) {
 		}
 		last = time.Now()
 		rate := int64(float64(done-first) / max(time.Since(began).Seconds(), 0.001))
-		fmt.Fprintf(f, "\r\x1b[K%s  %s of %s  %d %%  %s/s", cli.Safe(target), cli.Size(done), cli.Size(total),
+		_, _ = fmt.Fprintf(f, "\r\x1b[K%s  %s of %s  %d %%  %s/s", cli.Safe(target), cli.Size(done), cli.Size(total),
 			100*done/max(total, 1), cli.Size(rate))
 	}
 	end := func() {
 		if drawn && target != "" {
-			fmt.Fprint(f, "\r\x1b[K")
+			_, _ = fmt.Fprint(f, "\r\x1b[K")
 		}
 		if target != "" {
 			p.out.Note("%s: %s of %s", cli.Safe(target), cli.Grouped(done), cli.Bytes(total))

@@ -110,7 +110,7 @@ func (p *program) readConfig() (map[string]string, error) {
 	if err != nil {
 		return nil, reason.Errorf(reason.Config, "configuration: %w", err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // nothing was written
 	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err != nil {
 		return nil, reason.Errorf(reason.Config, "configuration: %w", err)

@@ -64,8 +64,7 @@ func Open(dir string) (*Store, error) {
 	}
 	s := &Store{dir: dir, lock: lock}
 	if err := s.read(); err != nil {
-		lock.Close()
-		return nil, err
+		return nil, errors.Join(err, lock.Close())
 	}
 	return s, nil
 }
@@ -216,7 +215,7 @@ func readBounded(path string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // nothing was written
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, err
