@@ -68,7 +68,6 @@ func BenchmarkRelease(b *testing.B) {
 		e, s := bed.release(fmt.Sprintf("2.%d", n), basicSpec)
 		n++
 		bed.upload(e, s)
-		e.Base = nil // the server knows it
 		var signed []func() error
 		before := cpu(b, server)
 		id := bed.open("rivera", e)

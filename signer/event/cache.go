@@ -3,6 +3,8 @@ package event
 import (
 	"crypto/sha256"
 	"sync"
+
+	"github.com/countersign-ota/countersign/proto/metadata"
 )
 
 // maxCached bounds the bytes of role files whose parsed form a Cache keeps.
@@ -34,6 +36,12 @@ func (c *Cache) StateOf(files Source, deployment string) (*State, error) {
 		s.cache = c
 	}
 	return s, err
+}
+
+// Targets returns the parsed form of a published image role file, which a State with this cache shares.
+// The caller MUST NOT change it.
+func (c *Cache) Targets(data []byte) (*metadata.File[metadata.TargetsRole], error) {
+	return cached(c, "targets file", data, func() (*targetsFile, error) { return metadata.ParseTargets(data, metadata.Profile) })
 }
 
 // cached returns what parse makes of data, from c if it is there. A nil cache always parses. What does

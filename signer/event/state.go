@@ -191,7 +191,7 @@ func (s *State) role(role string) (*targetsFile, error) {
 		s.targets[role] = nil
 		return nil, nil
 	}
-	t, err := cached(s.cache, "targets file", data, func() (*targetsFile, error) { return metadata.ParseTargets(data, metadata.Profile) })
+	t, err := s.cache.Targets(data)
 	if err == nil {
 		err = metadata.CheckScope(t.Signed.UnrecognizedFields, s.deployment, metadata.Image, role)
 	}

@@ -13,9 +13,12 @@ import (
 )
 
 // OpenEvent gives an event to the server, with the signatures that it carries, and returns what became
-// of each. An event that the server has already takes what is new in the signatures.
+// of each. An event that the server has already takes what is new in the signatures. The base stays
+// here: the server has it, and believes its own.
 func (c *Client) OpenEvent(ctx context.Context, e *event.Event) ([]*pb.SignatureOutcome, error) {
-	data, err := e.Bytes()
+	bare := *e
+	bare.Base = nil
+	data, err := bare.Bytes()
 	if err != nil {
 		return nil, err
 	}

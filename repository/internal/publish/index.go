@@ -8,6 +8,7 @@ import (
 	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/repository/internal/blob"
 	"github.com/countersign-ota/countersign/repository/internal/store"
+	"github.com/countersign-ota/countersign/signer/event"
 )
 
 // file is a file that a device may download: a target, or evidence of one, by path and content.
@@ -20,6 +21,9 @@ type file struct {
 // withdrawn, is not in it and is not served, whatever hash somebody guesses. It is safe for concurrent
 // use.
 type index struct {
+	// cache is shared with the judgements, so that no file is parsed twice.
+	cache *event.Cache
+
 	mu sync.RWMutex
 	// files counts the roles that name a file, and knows its length; guarded by mu, as is roles.
 	files map[file]entry
@@ -73,7 +77,7 @@ func (x *index) put(role string, data []byte) error {
 	if err != nil || (kind != metadata.RoleProduct && kind != metadata.RoleBin) {
 		return err
 	}
-	t, err := metadata.ParseTargets(data, metadata.Profile)
+	t, err := x.cache.Targets(data)
 	if err != nil {
 		return err
 	}

@@ -80,6 +80,7 @@ type Publisher struct {
 func Open(ctx context.Context, c Config) (*Publisher, error) {
 	p := &Publisher{Config: c, turn: make(chan struct{}, 1), judged: map[store.EventID]judged{}, warned: map[string]int{}}
 	var err error
+	p.index.cache = &p.cache
 	if p.online, err = newOnlineKeys(c); err != nil {
 		return nil, err
 	}
