@@ -113,14 +113,25 @@ func difference(read, understood []byte, what string) error {
 	switch {
 	case string(read) == "null" || bytes.Count(read, []byte("null")) > bytes.Count(understood, []byte("null")):
 		return reason.Errorf(reason.Null, "%s: null stands where a value must", what)
-	case bytes.Equal(fold(read), fold(understood)):
-		return reason.Errorf(reason.FoldedName, "%s: a member's name has other letter case than the known one", what)
 	}
 	at := 0
 	for at < len(read) && at < len(understood) && read[at] == understood[at] {
 		at++
 	}
+	if isName(read, at) && bytes.Equal(fold(read), fold(understood)) {
+		return reason.Errorf(reason.FoldedName, "%s: a member's name has other letter case than the known one", what)
+	}
 	return reason.Errorf(reason.NotCanonical, "%s: a member is missing, empty or in another form: found %q, wanted %q", what, clip(read, at), clip(understood, at))
+}
+
+// isName reports whether at lies within a member's name rather than a value.
+func isName(canonical []byte, at int) bool {
+	for ; at < len(canonical) && canonical[at] != '"'; at++ {
+		if canonical[at] == '\\' {
+			at++
+		}
+	}
+	return at+1 < len(canonical) && canonical[at+1] == ':'
 }
 
 // fold returns canonical JSON without letter case, as encoding/json ignores it: also ſ (U+017F) is an s

@@ -11,8 +11,26 @@ import (
 // be in force with it.
 func (t *trial) static() error {
 	for _, p := range t.files {
-		if err := t.checkFile(p); err != nil {
+		err := t.checkFile(p)
+		if err == nil {
+			err = misplaced(p)
+		}
+		if err != nil {
 			return reason.Wrap(err, "%s", p)
+		}
+	}
+	return nil
+}
+
+// misplaced refuses members that are known, but mean nothing where they stand: a reader might take them
+// for true.
+func misplaced(p *proposed) error {
+	for _, m := range []struct {
+		field string
+		kind  metadata.RoleKind
+	}{{metadata.HighField, metadata.RoleProduct}, {metadata.StopField, metadata.RoleStop}} {
+		if _, ok := p.unrecognized()[m.field]; ok && p.kind != m.kind {
+			return reason.Errorf(reason.Profile, "%s has no place here", m.field)
 		}
 	}
 	return nil

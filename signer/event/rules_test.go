@@ -177,6 +177,12 @@ func TestRulesOfInit(t *testing.T) {
 				set(s, at(s, "roles", "timestamp"), "roles", "targets")
 			})
 		}, reason.QuorumMalformed},
+		{"stop list in a product", func(t *testing.T, _ *world, e *event.Event) {
+			edit(t, e, image, "gw-100", func(s object) { s["x-countersign-stop"] = []any{} })
+		}, reason.Profile},
+		{"high mark in a stop list", func(t *testing.T, _ *world, e *event.Event) {
+			edit(t, e, image, "gw-100.stop", func(s object) { s["x-countersign-high"] = object{"counter": 0, "floors": object{}} })
+		}, reason.Profile},
 		{"product without stop role", func(t *testing.T, _ *world, e *event.Event) {
 			edit(t, e, image, "targets", func(s object) {
 				roles := at(s, "delegations", "roles").([]any)

@@ -24,6 +24,8 @@ const (
 	maxFiles = 3 + 2*metadata.MaxProducts + metadata.MaxBins
 	// maxBlobs is above what one targets file can name.
 	maxBlobs = 4096
+	// maxApprovals leaves each of the people of a role several, as unjudged copies may bring.
+	maxApprovals = 4 * metadata.MaxKeys
 )
 
 // The form on disk and wire. Signed and File keep the bytes that they had.
@@ -139,6 +141,9 @@ func (e *Event) check() error {
 			return reason.Wrap(err, "base")
 		}
 	}
+	if most := metadata.MaxSignatures * len(p.Files); len(e.Signatures) > most || len(e.Approvals) > maxApprovals {
+		return reason.Errorf(reason.TooManySignatures, "%d signatures and %d approvals, wanted at most %d and %d", len(e.Signatures), len(e.Approvals), most, maxApprovals)
+	}
 	for _, s := range e.Signatures {
 		if s.File < 0 || s.File >= len(p.Files) {
 			return reason.Errorf(reason.Malformed, "a signature is of file %d, there are %d", s.File, len(p.Files))
@@ -165,8 +170,9 @@ func (f ProposedFile) check() error {
 	if f.Base != nil && (f.Base.Version < 1 || f.Base.Version > metadata.MaxVersion || !isDigest(f.Base.SHA256)) {
 		return reason.Errorf(reason.Malformed, "base is version %d with sha256 %q", f.Base.Version, f.Base.SHA256)
 	}
-	if _, err := metadata.TypeOf(f.Signed); err != nil {
-		return err
+	// What it holds is for Judge, which parses it as a role file.
+	if len(f.Signed) == 0 || f.Signed[0] != '{' {
+		return reason.Errorf(reason.Malformed, "its signed part is no object")
 	}
 	return nil
 }
