@@ -8,7 +8,7 @@ out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 while IFS=: read -r file name; do
 	pkg=./$(dirname "$file")
-	if ! go test -run='^$' -fuzz="^$name\$" -fuzztime="$time" "$pkg" >"$out" 2>&1; then
+	if ! go test -run='^$' -fuzz="^$name\$" -fuzztime="$time" -fuzzminimizetime=10x "$pkg" >"$out" 2>&1; then
 		cat "$out" >&2
 		echo "fuzz: $name in $pkg failed" >&2
 		exit 1

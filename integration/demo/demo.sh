@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Builds the three programs and two firmware images, then runs the demonstration on them.
+# FIRMWARE=a,b takes two other files, older first.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+echo "building countersign, countersignd, countersign-agent"
+CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -o "$work/bin/" ./cmd/countersign ./cmd/countersignd ./cmd/countersign-agent
+CGO_ENABLED=0 go build -trimpath -o "$work/bin/demo" ./integration/demo
+if [ -n "${FIRMWARE:-}" ]; then
+	old=${FIRMWARE%%,*} new=${FIRMWARE#*,}
+else
+	echo "building two firmware images: the agent for linux/arm, versions 1.0.0 and 1.1.0"
+	for version in 1.0.0 1.1.0; do
+		CGO_ENABLED=0 GOOS=linux GOARCH=arm GOARM=6 go build -trimpath -tags grpcnotrace \
+			-ldflags "-s -w -X github.com/countersign-ota/countersign/cmd/internal/cli.Version=$version" \
+			-o "$work/firmware-$version.img" ./cmd/countersign-agent
+	done
+	old=$work/firmware-1.0.0.img new=$work/firmware-1.1.0.img
+fi
+"$work/bin/demo" -bin "$work/bin" -dir "$work/world" -old "$old" -new "$new"
