@@ -18,7 +18,8 @@ help: ## list the targets
 
 .PHONY: build
 build: ## the three programs, into bin/
-	$(GOBUILD) -o bin/ ./cmd/countersign ./cmd/countersignd ./cmd/countersign-agent
+	$(GOBUILD) -o bin/ ./cmd/countersign ./cmd/countersignd
+	@bash tools/build-agent.sh bin/countersign-agent VERSION=$(VERSION)
 
 .PHONY: demo
 demo: ## the main job on real firmware, then attacks that are refused; FIRMWARE=a,b takes other files

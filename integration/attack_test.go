@@ -136,8 +136,14 @@ func TestAttacksOverTheWire(t *testing.T) {
 		name    string
 		attacks []attack
 	}{
-		{"timestamp", timestampAttacks}, {"snapshot", snapshotAttacks}, {"bytes", byteAttacks},
-		{"targets", targetsAttacks}, {"product", productAttacks}, {"stop", stopAttacks}, {"root", rootAttacks}, {"image", imageAttacks},
+		{"timestamp", timestampAttacks},
+		{"snapshot", snapshotAttacks},
+		{"bytes", byteAttacks},
+		{"targets", targetsAttacks},
+		{"product", productAttacks},
+		{"stop", stopAttacks},
+		{"root", rootAttacks},
+		{"image", imageAttacks},
 	} {
 		t.Run(set.name, func(t *testing.T) {
 			for _, a := range set.attacks {

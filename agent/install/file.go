@@ -193,7 +193,7 @@ func keep(ctx context.Context, path, old string) error {
 func (f *File) Confirm(context.Context) error {
 	r, err := f.load()
 	if err != nil || r.Phase != trying {
-		return nil // a lost record has no trial to end: what lies there runs
+		return nil //nolint:nilerr // a lost record has no trial to end: what lies there runs
 	}
 	r.Phase = idle
 	return saveRecord(f.c.State, r)
@@ -262,7 +262,7 @@ func (f *File) revertible(ctx context.Context, r fileRecord) error {
 func (f *File) Running(context.Context) (Running, error) {
 	r, err := f.load()
 	if err != nil {
-		return Running{}, nil // a damaged record says nothing
+		return Running{}, nil //nolint:nilerr // a damaged record says nothing
 	}
 	run := Running{Trial: r.Phase == trying || r.Phase == reverting}
 	if f.holds(r.Current) {
@@ -275,7 +275,7 @@ func (f *File) Running(context.Context) (Running, error) {
 func (f *File) Fallback(context.Context) (sha [32]byte, ok bool, err error) {
 	r, err := f.load()
 	if err != nil || !exists(f.old()) {
-		return sha, false, nil
+		return sha, false, nil //nolint:nilerr // a damaged record says nothing of PATH.old
 	}
 	return r.Previous.sum(), true, nil
 }
@@ -285,7 +285,7 @@ func (f *File) Fallback(context.Context) (sha [32]byte, ok bool, err error) {
 func (f *File) MarkUnbootable(_ context.Context, sha [32]byte) error {
 	r, err := f.load()
 	if err != nil {
-		return nil // a damaged record says nothing of PATH.old
+		return nil //nolint:nilerr // a damaged record says nothing of PATH.old
 	}
 	if !exists(f.old()) || r.Previous.sum() != sha {
 		if f.holds(r.Current) && r.Current.SHA256 == sha {

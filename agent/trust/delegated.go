@@ -143,19 +143,20 @@ func (c *Client) unlisted(name string) error {
 	return err
 }
 
-// parseTargets reads a targets file, checks the rules for its kind, and counts who signed it.
+// parseTargets reads a targets file, counts who signed it, and checks the rules for its kind: in this
+// order, so that a refusal which says "genuine, but not allowed" is never said of a stranger's file.
 func (c *Client) parseTargets(name string, d *metadata.Delegation, data []byte) (*metadata.File[metadata.TargetsRole], error) {
 	file, err := metadata.ParseTargets(data, c.cfg.Mode)
 	if err != nil {
 		return nil, reason.Wrap(err, "%s", name)
 	}
+	if err := d.Verify(file.Canonical(), file.Signatures); err != nil {
+		return nil, reason.Wrap(err, "%s version %d", name, file.Signed.Version)
+	}
 	if c.cfg.Mode == metadata.Profile {
 		if err := c.checkProfile(name, d, file); err != nil {
 			return nil, err
 		}
-	}
-	if err := d.Verify(file.Canonical(), file.Signatures); err != nil {
-		return nil, reason.Wrap(err, "%s version %d", name, file.Signed.Version)
 	}
 	return file, nil
 }

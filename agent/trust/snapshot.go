@@ -16,13 +16,13 @@ func (c *Client) parseSnapshot(data []byte) (*metadata.File[metadata.SnapshotRol
 	if err != nil {
 		return nil, err
 	}
+	if err := c.verifyByRoot(c.root, metadata.Snapshot, f.Canonical(), f.Signatures); err != nil { // 5.5.3
+		return nil, err
+	}
 	if c.cfg.Mode == metadata.Profile {
 		if err := metadata.CheckSnapshot(f, c.cfg.Deployment, c.cfg.Repository); err != nil {
 			return nil, err
 		}
-	}
-	if err := c.verifyByRoot(c.root, metadata.Snapshot, f.Canonical(), f.Signatures); err != nil { // 5.5.3
-		return nil, err
 	}
 	return f, nil
 }

@@ -17,13 +17,13 @@ func (c *Client) parseTimestamp(data []byte) (*metadata.File[metadata.TimestampR
 	if err != nil {
 		return nil, err
 	}
+	if err := c.verifyByRoot(c.root, metadata.Timestamp, f.Canonical(), f.Signatures); err != nil { // 5.4.2
+		return nil, err
+	}
 	if c.cfg.Mode == metadata.Profile {
 		if err := metadata.CheckTimestamp(f, c.cfg.Deployment, c.cfg.Repository); err != nil {
 			return nil, err
 		}
-	}
-	if err := c.verifyByRoot(c.root, metadata.Timestamp, f.Canonical(), f.Signatures); err != nil { // 5.4.2
-		return nil, err
 	}
 	return f, nil
 }

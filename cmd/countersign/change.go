@@ -40,7 +40,7 @@ func (t *tool) change(ctx context.Context, path, out string) error {
 		return err
 	}
 	defer v.Close()
-	e, err := event.NewChange(plan, v.state, event.Opening{Now: t.now(), Memory: memory{v.history, v.source}})
+	e, err := event.NewChange(plan, v.state, event.Opening{Now: t.now(), AllowExample: true, Memory: memory{v.history, v.source}})
 	if err != nil {
 		return err
 	}

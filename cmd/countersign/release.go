@@ -86,7 +86,7 @@ func (t *tool) release(ctx context.Context, r, specFile, out string, dry bool) e
 		return err
 	}
 	defer v.Close()
-	e, err := event.NewRelease(product, version, spec, v.state, event.Opening{Now: t.now(), Memory: memory{v.history, v.source}})
+	e, err := event.NewRelease(product, version, spec, v.state, event.Opening{Now: t.now(), AllowExample: true, Memory: memory{v.history, v.source}})
 	if err != nil {
 		return undone(err, "nothing was opened")
 	}

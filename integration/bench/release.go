@@ -3,14 +3,13 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
-
-	"crypto/x509"
-	"encoding/pem"
 
 	"github.com/countersign-ota/countersign/integration/world"
 	"github.com/countersign-ota/countersign/proto/metadata"

@@ -180,7 +180,17 @@ func (d *demo) oneClass(ctx context.Context) error {
 	if err := d.refused(gw, r, 3, "quorum-not-met"); err != nil {
 		return err
 	}
-	return d.As("rivera", "event", "cancel", id, "--reason", "no engineer signed it", "--no-input", "--yes").Err()
+	cancel := d.As("rivera", "event", "cancel", id, "--reason", "no engineer signed it", "--json", "--no-input", "--yes")
+	if err := cancel.Err(); err != nil {
+		return err
+	}
+	// What two people signed could still be completed by a thief, so its version is used up: the old
+	// content is signed anew above it.
+	var cancelled struct{ Successor string }
+	if err := cancel.JSON(&cancelled); err != nil {
+		return err
+	}
+	return d.SignAndPublish(cancelled.Successor, "in place of a cancelled release", "rivera", "chen")
 }
 
 func (d *demo) lowerCounter(context.Context) error {

@@ -13,9 +13,7 @@ if [ -n "${FIRMWARE:-}" ]; then
 else
 	echo "building two firmware images: the agent for linux/arm, versions 1.0.0 and 1.1.0"
 	for version in 1.0.0 1.1.0; do
-		CGO_ENABLED=0 GOOS=linux GOARCH=arm GOARM=6 go build -trimpath -tags grpcnotrace \
-			-ldflags "-s -w -X github.com/countersign-ota/countersign/cmd/internal/cli.Version=$version" \
-			-o "$work/firmware-$version.img" ./cmd/countersign-agent
+		bash tools/build-agent.sh "$work/firmware-$version.img" GOOS=linux GOARCH=arm GOARM=6 VERSION="$version"
 	done
 	old=$work/firmware-1.0.0.img new=$work/firmware-1.1.0.img
 fi

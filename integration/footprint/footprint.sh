@@ -6,14 +6,9 @@ cd "$(dirname "$0")/../.."
 work=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
 trap 'rm -rf "$work"' EXIT
 fail=0
-build() { # OUTPUT GOARCH [VAR=VALUE…]
-	local out=$1 arch=$2
-	shift 2
-	env CGO_ENABLED=0 GOOS=linux GOARCH="$arch" "$@" go build -trimpath -tags grpcnotrace -ldflags '-s -w' -o "$out" ./cmd/countersign-agent
-}
-echo "size of countersign-agent, stripped, without cgo, -tags grpcnotrace"
+echo "size of countersign-agent as tools/build-agent.sh makes it: stripped, without cgo"
 while read -r name arch limit vars; do
-	build "$work/agent-$name" "$arch" ${vars:-}
+	bash tools/build-agent.sh "$work/agent-$name" GOOS=linux GOARCH="$arch" ${vars:-}
 	size=$(stat -c %s "$work/agent-$name")
 	verdict=ok
 	if [ "$size" -gt "$limit" ]; then

@@ -74,6 +74,7 @@ func (w *World) NewDevice(id string, o DeviceOptions) (*Device, error) {
 		"root " + filepath.Join(d.Dir, "image-root.json"),
 		"director none",
 		"confirm manual",
+		"allow_local yes",
 		fmt.Sprintf("component main product=%s installer=slot a=%s b=%s boot=%s counter=0",
 			o.Product, d.Slot("a"), d.Slot("b"), filepath.Join(d.Dir, "boot", "boot")),
 	}, o.Flags...)

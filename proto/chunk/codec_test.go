@@ -177,12 +177,16 @@ func FuzzUnmarshal(f *testing.F) {
 	header, _ := proto.Marshal(&countersignv1.UploadRequest{Part: &countersignv1.UploadRequest_Header{Header: &countersignv1.UploadHeader{Length: 9}}})
 	for _, seed := range [][]byte{
 		nil, frame, part, header,
-		append(bytes.Clone(frame), frame...),             // repeated: the last one counts
-		append(bytes.Clone(part), header...),             // oneof: the last one counts
-		append([]byte{0x78, 1}, frame...),                // unknown field in front
-		{0x0a, 0x81, 0x00, 'x'}, {0x12, 0x81, 0x00, 'x'}, // length in more bytes than needed
-		{0x8a, 0x00, 1, 'x'},                                                       // tag in more bytes than needed
-		{0x0a}, {0x0a, 5, 'x'}, {0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f}, {0x0b, 0x0c}, // cut off, too long, a group
+		append(bytes.Clone(frame), frame...), // repeated: the last one counts
+		append(bytes.Clone(part), header...), // oneof: the last one counts
+		append([]byte{0x78, 1}, frame...),    // unknown field in front
+		{0x0a, 0x81, 0x00, 'x'},
+		{0x12, 0x81, 0x00, 'x'}, // length in more bytes than needed
+		{0x8a, 0x00, 1, 'x'},    // tag in more bytes than needed
+		{0x0a},
+		{0x0a, 5, 'x'},
+		{0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f},
+		{0x0b, 0x0c}, // cut off, too long, a group
 	} {
 		f.Add(seed, 3)
 	}

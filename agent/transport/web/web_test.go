@@ -56,8 +56,8 @@ func start(t *testing.T) *world {
 	mux.HandleFunc("/base/1.busy.json", func(out http.ResponseWriter, _ *http.Request) {
 		refuse(out, 503, reason.Errorf(reason.Busy, "stopping").WithHint("later"))
 	})
-	mux.HandleFunc("/base/1.proxy.json", func(out http.ResponseWriter, _ *http.Request) { http.Error(out, "bad gateway", 502) })
-	mux.HandleFunc("/base/1.denied.json", func(out http.ResponseWriter, _ *http.Request) { http.Error(out, "no", 403) })
+	mux.HandleFunc("/base/1.proxy.json", func(out http.ResponseWriter, _ *http.Request) { http.Error(out, "bad gateway", http.StatusBadGateway) })
+	mux.HandleFunc("/base/1.denied.json", func(out http.ResponseWriter, _ *http.Request) { http.Error(out, "no", http.StatusForbidden) })
 	mux.HandleFunc("/base/1.zipped.json", func(out http.ResponseWriter, _ *http.Request) {
 		out.Header().Set("Content-Encoding", "gzip")
 		_, _ = io.WriteString(out, "x")
@@ -94,7 +94,7 @@ func start(t *testing.T) *world {
 	mux.HandleFunc(target("norange"), func(out http.ResponseWriter, _ *http.Request) { _, _ = out.Write(w.image) })
 	mux.HandleFunc(target("otherrange"), func(out http.ResponseWriter, _ *http.Request) {
 		out.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", len(w.image)-1, len(w.image)))
-		out.WriteHeader(206)
+		out.WriteHeader(http.StatusPartialContent)
 		_, _ = out.Write(w.image)
 	})
 	mux.HandleFunc(target("cut"), func(out http.ResponseWriter, _ *http.Request) {
