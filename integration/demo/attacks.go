@@ -314,8 +314,11 @@ func (d *demo) exampleKeys(context.Context) error {
 	if err != nil {
 		return err
 	}
-	gw, err := d.NewDevice("gw-0004", world.DeviceOptions{Root: string(root), Deployment: "example"})
+	gw, err := d.EnrolledDevice("gw-0004", world.DeviceOptions{})
 	if err != nil {
+		return err
+	}
+	if err := gw.Trust("example", root); err != nil {
 		return err
 	}
 	return gw.Run("once").Want(4, "key-example")

@@ -143,6 +143,20 @@ func (d *Device) Server(url string) error {
 	return os.WriteFile(name, []byte(strings.Join(lines, "\n")), 0o600)
 }
 
+// Trust bakes another deployment and root into the device.
+func (d *Device) Trust(deployment string, root []byte) error {
+	name := filepath.Join(d.Dir, "agent.conf")
+	conf, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	changed := strings.Replace(string(conf), "deployment "+d.World.Deployment, "deployment "+deployment, 1)
+	if err := os.WriteFile(name, []byte(changed), 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(d.Dir, "image-root.json"), root, 0o600)
+}
+
 // Slot is the path of slot a or b.
 func (d *Device) Slot(name string) string { return filepath.Join(d.Dir, "slot."+name) }
 

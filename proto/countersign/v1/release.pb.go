@@ -25,6 +25,7 @@ const (
 type EventState int32
 
 const (
+	// Never sent.
 	EventState_EVENT_STATE_UNSPECIFIED EventState = 0
 	// It takes signatures.
 	EventState_EVENT_STATE_OPEN EventState = 1
@@ -185,6 +186,8 @@ func (x *UploadStatusResponse) GetComplete() bool {
 // UploadRequest is one message of an upload: the first one a header, the others data.
 type UploadRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	// What this message brings.
+	//
 	// Types that are valid to be assigned to Part:
 	//
 	//	*UploadRequest_Header
@@ -754,8 +757,9 @@ func (x *ListEventsRequest) GetAfter() string {
 
 // ListEventsResponse holds events, newest first.
 type ListEventsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Events        []*EventSummary        `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most limit of them.
+	Events        []*EventSummary `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1009,8 +1013,9 @@ func (x *SignatureOutcome) GetMessage() string {
 
 // AddSignatureResponse says what became of each.
 type AddSignatureResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Outcomes      []*SignatureOutcome    `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Signatures in the order of the request, then approvals.
+	Outcomes      []*SignatureOutcome `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1100,8 +1105,9 @@ func (x *PublishRequest) GetId() string {
 
 // PublishResponse lists what is public now.
 type PublishResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Roles         []*PublishedRole       `protobuf:"bytes,1,rep,name=roles,proto3" json:"roles,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Every file of the event, then snapshot and timestamp.
+	Roles         []*PublishedRole `protobuf:"bytes,1,rep,name=roles,proto3" json:"roles,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

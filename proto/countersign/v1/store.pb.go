@@ -333,11 +333,15 @@ func (x *BlobRecord) GetComplete() bool {
 
 // OperatorRecord is a person who may speak to the server.
 type OperatorRecord struct {
-	state        protoimpl.MessageState `protogen:"open.v1"`
-	Roles        []string               `protobuf:"bytes,1,rep,name=roles,proto3" json:"roles,omitempty"`
-	Site         string                 `protobuf:"bytes,2,opt,name=site,proto3" json:"site,omitempty"`
-	Revoked      bool                   `protobuf:"varint,3,opt,name=revoked,proto3" json:"revoked,omitempty"`
-	RevokeReason string                 `protobuf:"bytes,4,opt,name=revoke_reason,json=revokeReason,proto3" json:"revoke_reason,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Role ids.
+	Roles []string `protobuf:"bytes,1,rep,name=roles,proto3" json:"roles,omitempty"`
+	// Site of a clinical operator; empty for all sites.
+	Site string `protobuf:"bytes,2,opt,name=site,proto3" json:"site,omitempty"`
+	// True from the revocation on.
+	Revoked bool `protobuf:"varint,3,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// Why it was revoked.
+	RevokeReason string `protobuf:"bytes,4,opt,name=revoke_reason,json=revokeReason,proto3" json:"revoke_reason,omitempty"`
 	// DER SubjectPublicKeyInfo of the connection key in force.
 	PublicKey []byte `protobuf:"bytes,5,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
 	// When the person enrolled, Unix seconds; 0 not yet.
@@ -443,8 +447,10 @@ type DeviceRecord struct {
 	// DER SubjectPublicKeyInfo in force.
 	PublicKey []byte `protobuf:"bytes,1,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
 	// When it enrolled, Unix seconds.
-	EnrolledAt    int64  `protobuf:"varint,2,opt,name=enrolled_at,json=enrolledAt,proto3" json:"enrolled_at,omitempty"`
-	Revoked       bool   `protobuf:"varint,3,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	EnrolledAt int64 `protobuf:"varint,2,opt,name=enrolled_at,json=enrolledAt,proto3" json:"enrolled_at,omitempty"`
+	// True from the revocation on.
+	Revoked bool `protobuf:"varint,3,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// Why it was revoked.
 	RevokeReason  string `protobuf:"bytes,4,opt,name=revoke_reason,json=revokeReason,proto3" json:"revoke_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
