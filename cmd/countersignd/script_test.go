@@ -2,13 +2,14 @@ package main
 
 import (
 	"crypto/tls"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/countersign-ota/countersign/integration/loopback"
 )
 
 func TestMain(m *testing.M) {
@@ -27,7 +28,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			for _, name := range []string{"GRPC", "HTTPS"} {
-				address, err := freeAddress()
+				address, err := loopback.Address()
 				if err != nil {
 					return err
 				}
@@ -37,15 +38,6 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"waitfor": cmdWaitFor, "mode": cmdMode},
 	})
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 func cmdWaitFor(ts *testscript.TestScript, neg bool, args []string) {

@@ -184,13 +184,3 @@ func reachable(addr string) bool {
 	c.Close()
 	return true
 }
-
-// freeAddress returns a loopback address that nobody listens on at this moment.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
-}

@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/countersign-ota/countersign/integration/loopback"
 )
 
 // Passphrase is what every key of a World is encrypted with.
@@ -82,10 +84,10 @@ func New(dir, deployment string, p Programs) (*World, error) {
 	if err := os.WriteFile(w.PassphraseFile(), []byte(Passphrase+"\n"), 0o600); err != nil {
 		return nil, err
 	}
-	if w.GRPC, err = freeAddress(); err != nil {
+	if w.GRPC, err = loopback.Address(); err != nil {
 		return nil, err
 	}
-	w.HTTPS, err = freeAddress()
+	w.HTTPS, err = loopback.Address()
 	return w, err
 }
 
