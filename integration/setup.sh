@@ -6,8 +6,6 @@ want() { command -v "$1" >/dev/null 2>&1 || need+=("$2"); }
 want git git
 want losetup mount
 want mkfs.ext4 e2fsprogs
-want curl curl
-want openssl openssl
 if [ "${#need[@]}" -eq 0 ]; then
 	exit 0
 fi
