@@ -1,24 +1,26 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for FUZZTIME (default 20s) and prints a line each.
+# Runs every fuzz target for FUZZTIME (default 20s) and prints a line each. As many targets run at once
+# as there are processors, each with one worker.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-time=${FUZZTIME:-20s}
-count=0
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT
-while IFS=: read -r file name; do
-	pkg=./$(dirname "$file")
-	if ! go test -run='^$' -fuzz="^$name\$" -fuzztime="$time" -fuzzminimizetime=10x "$pkg" >"$out" 2>&1; then
-		cat "$out" >&2
-		echo "fuzz: $name in $pkg failed" >&2
-		exit 1
+export FUZZTIME=${FUZZTIME:-20s}
+
+one() { # FILE:NAME
+	local pkg name out execs
+	pkg=./$(dirname "${1%%:*}") name=${1##*:}
+	if ! out=$(go test -run='^$' -fuzz="^$name\$" -fuzztime="$FUZZTIME" -fuzzminimizetime=10x -parallel=1 "$pkg" 2>&1); then
+		printf '%s\nfuzz: %s in %s failed\n' "$out" "$name" "$pkg" >&2
+		return 255 # xargs starts no further target
 	fi
-	execs=$(grep -o 'execs: [0-9]*' "$out" | tail -n 1 | cut -d' ' -f2 || true)
-	printf '%-34s %-32s %12s runs in %s\n' "$name" "$pkg" "${execs:-0}" "$time"
-	count=$((count + 1))
-done < <(grep -rnoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed -E 's|^\./||; s|:[0-9]+:func |:|' | sort)
-if [ "$count" -eq 0 ]; then
+	execs=$(grep -o 'execs: [0-9]*' <<<"$out" | tail -n 1 | cut -d' ' -f2 || true)
+	printf '%-34s %-32s %12s runs in %s\n' "$name" "$pkg" "${execs:-0}" "$FUZZTIME"
+}
+export -f one
+
+targets=$(grep -rnoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed -E 's|^\./||; s|:[0-9]+:func |:|' | sort)
+if [ -z "$targets" ]; then
 	echo "fuzz: no fuzz target found" >&2
 	exit 1
 fi
-echo "fuzz: $count targets passed"
+xargs -P "$(nproc)" -I{} bash -c 'one {}' <<<"$targets"
+echo "fuzz: $(wc -l <<<"$targets") targets passed"
