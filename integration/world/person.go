@@ -28,7 +28,7 @@ func (w *World) As(person string, args ...string) Result {
 
 // NewKey makes a person's key and returns the path of the public file.
 func (w *World) NewKey(person string, args ...string) (string, error) {
-	args = append([]string{"key", "new", "--person", person, "--name", person, "--passphrase-file", w.PassphraseFile()}, args...)
+	args = append([]string{"key", "new", "--person", person, "--passphrase-file", w.PassphraseFile()}, args...)
 	if err := w.As(person, args...).Err(); err != nil {
 		return "", err
 	}
