@@ -77,8 +77,15 @@ func (e *Envelope) Check() error {
 	return nil
 }
 
-// Bytes returns the envelope as compact JSON; the same envelope gives the same bytes.
-func (e *Envelope) Bytes() ([]byte, error) { return metadata.Canonical(e) }
+// Bytes returns the envelope as compact JSON; the same envelope gives the same bytes. Canonical JSON
+// would not do: it is no JSON once a string holds a newline (DESIGN 1.4).
+func (e *Envelope) Bytes() ([]byte, error) {
+	canonical, err := metadata.Canonical(e)
+	if err != nil {
+		return nil, err
+	}
+	return metadata.FromCanonical(canonical)
+}
 
 // PAE returns DSSE's pre-authentication encoding, which is what the signature covers:
 //
