@@ -14,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/countersign-ota/countersign/integration/loopback"
 	"github.com/countersign-ota/countersign/repository"
 )
 
@@ -57,20 +58,18 @@ func startServer(dir string) (stop func(), err error) {
 
 // ports returns two free ports.
 func ports() (grpc, https string, err error) {
-	var found []string
-	for range 2 {
-		l, err := net.Listen("tcp", "localhost:0")
-		if err != nil {
-			return "", "", err
+	for grpc == https {
+		for _, port := range []*string{&grpc, &https} {
+			address, err := loopback.Address()
+			if err != nil {
+				return "", "", err
+			}
+			if _, *port, err = net.SplitHostPort(address); err != nil {
+				return "", "", err
+			}
 		}
-		defer l.Close()
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		if err != nil {
-			return "", "", err
-		}
-		found = append(found, port)
 	}
-	return found[0], found[1], nil
+	return grpc, https, nil
 }
 
 func initServer(dir, deployment string) (*repository.Made, error) {
