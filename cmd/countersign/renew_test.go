@@ -11,11 +11,15 @@ import (
 	"github.com/countersign-ota/countersign/signer/remote"
 )
 
+// silence is how long a server of these tests may say nothing.
+const silence = 5 * time.Second
+
 // runAt runs the tool of a person in this process at a moment of the test's choosing.
 func runAt(t *testing.T, home string, now time.Time, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	env := func(k string) string { return map[string]string{"COUNTERSIGN_HOME": home}[k] }
 	p := newTool(env, func() time.Time { return now })
+	p.silence = silence
 	var out, err strings.Builder
 	p.Out.Stdout, p.Out.Stderr = &out, &err
 	code = p.Run(t.Context(), args)

@@ -24,6 +24,8 @@ type tool struct {
 	*tree.Program
 	getenv func(string) string
 	now    func() time.Time
+	// silence is how long a server may say nothing; 0 is remote.DefaultTimeout.
+	silence time.Duration
 
 	asked  string   // --deployment
 	key    string   // --key
@@ -108,7 +110,7 @@ func (t *tool) connect(ctx context.Context, d *deployment) error {
 	if err := id.Expired(t.now()); err != nil {
 		return err
 	}
-	cfg := remote.Config{Address: d.settings.Server, CA: ca, Identity: id, Agent: agent()}
+	cfg := remote.Config{Address: d.settings.Server, CA: ca, Identity: id, Timeout: t.silence, Agent: agent()}
 	if d.client, err = remote.Dial(cfg); err != nil || !id.Due(t.now()) {
 		return err
 	}

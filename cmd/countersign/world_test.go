@@ -160,6 +160,7 @@ func removeWorlds() {
 			_ = os.RemoveAll(w.dir)
 		}
 	}
+	clear(worlds.by)
 }
 
 // plan is that of the founded deployments.
