@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/countersign-ota/countersign/cmd/internal/cli"
 	"github.com/countersign-ota/countersign/internal/durable"
@@ -117,6 +118,35 @@ func readEvent(path string) (*event.Event, error) {
 	return e, nil
 }
 
+// closed reports whether the server says that the event takes no more signatures.
+func (s *subject) closed() bool {
+	return s.remote() && s.summary.GetState() != pb.EventState_EVENT_STATE_OPEN
+}
+
+// pinsThen returns the pins that this machine had when the newest roots of an event's base were in
+// force: those of the same version among the roots that it verified and kept.
+func (v *view) pinsThen(pins event.Pins) (event.Pins, error) {
+	kept, err := v.place.Base()
+	if err != nil {
+		return event.Pins{}, err
+	}
+	own := newSource(v.source.ctx, nil, kept)
+	for r, pin := range map[metadata.Repository]*event.Pin{metadata.Image: &pins.Image, metadata.Director: &pins.Director} {
+		then := rootVersion(v.source.kept[place{r, metadata.Root, 0}])
+		if then == 0 || then >= pin.Version {
+			continue
+		}
+		if data, ok := own.kept[place{r, metadata.Root, then}]; ok {
+			root, err := metadata.ParseRoot(data, metadata.Profile)
+			if err != nil {
+				return event.Pins{}, err
+			}
+			*pin = event.Pin{Version: then, Digest: root.Digest()}
+		}
+	}
+	return pins, nil
+}
+
 // judged is an event with its verified base and the judgement.
 type judged struct {
 	*subject
@@ -133,10 +163,18 @@ func (t *tool) judge(ctx context.Context, s *subject, asking bool) (*judged, err
 		return nil, err
 	}
 	v := &view{deployment: s.deployment, history: history, source: newSource(ctx, nil, s.event.Base)}
-	if v.state, err = event.StateFromBase(s.event, history.Pins()); err != nil {
+	pins, options := history.Pins(), event.Options{Now: t.now(), Memory: history, AllowExample: true}
+	if s.closed() {
+		// It builds on what was in force then, and is only looked at.
+		asking, options.Memory, options.Now = false, nil, time.Unix(s.summary.GetOpenedAt(), 0)
+		if pins, err = v.pinsThen(pins); err != nil {
+			return nil, err
+		}
+	}
+	if v.state, err = event.StateFromBase(s.event, pins); err != nil {
 		return nil, err
 	}
-	j, err := event.Judge(s.event, v.state, event.Options{Now: t.now(), Memory: history, AllowExample: true})
+	j, err := event.Judge(s.event, v.state, options)
 	if err != nil {
 		return nil, err
 	}
