@@ -39,19 +39,11 @@ func (p *Publisher) cancel(ctx context.Context, by, idText, why string) (Cancell
 	if why == "" || len(why) > maxReason {
 		return Cancelled{}, reason.Errorf(reason.UsageError, "a cancellation wants a reason of 1 to %d bytes, this has %d", maxReason, len(why))
 	}
-	id, err := parseID(idText)
-	if err != nil {
-		return Cancelled{}, err
-	}
-	done, err := p.take(ctx)
+	id, rec, done, err := p.begin(ctx, idText)
 	if err != nil {
 		return Cancelled{}, err
 	}
 	defer done()
-	rec, err := p.record(ctx, id)
-	if err != nil {
-		return Cancelled{}, err
-	}
 	if err := notOpen(id, rec); err != nil {
 		return Cancelled{}, err
 	}

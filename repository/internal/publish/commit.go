@@ -30,19 +30,11 @@ func (p *Publisher) Publish(ctx context.Context, by, id string) ([]*pb.Published
 }
 
 func (p *Publisher) publish(ctx context.Context, by, idText string) ([]*pb.PublishedRole, error) {
-	id, err := parseID(idText)
-	if err != nil {
-		return nil, err
-	}
-	done, err := p.take(ctx)
+	id, rec, done, err := p.begin(ctx, idText)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	rec, err := p.record(ctx, id)
-	if err != nil {
-		return nil, err
-	}
 	if rec.GetState() == pb.EventState_EVENT_STATE_PUBLISHED {
 		return rec.GetPublished(), nil
 	}

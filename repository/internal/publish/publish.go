@@ -103,6 +103,22 @@ func (p *Publisher) take(ctx context.Context) (func(), error) {
 	}
 }
 
+// begin waits for the turn to decide on an event that is known here, and reads it; done gives the turn
+// back. On an error there is nothing to give back.
+func (p *Publisher) begin(ctx context.Context, idText string) (id store.EventID, rec *pb.EventRecord, done func(), err error) {
+	if id, err = parseID(idText); err != nil {
+		return id, nil, nil, err
+	}
+	if done, err = p.take(ctx); err != nil {
+		return id, nil, nil, err
+	}
+	if rec, err = p.record(ctx, id); err != nil {
+		done()
+		return id, nil, nil, err
+	}
+	return id, rec, done, nil
+}
+
 // reload forgets what of the state in force was read, and every judgement by it; the caller has the
 // turn.
 func (p *Publisher) reload() error {

@@ -27,19 +27,11 @@ func (p *Publisher) AddSignature(ctx context.Context, by, id string, sigs []even
 }
 
 func (p *Publisher) addSignature(ctx context.Context, by, idText string, sigs []event.Signature, approvals []statement.Envelope) ([]event.Outcome, error) {
-	id, err := parseID(idText)
-	if err != nil {
-		return nil, err
-	}
-	done, err := p.take(ctx)
+	id, rec, done, err := p.begin(ctx, idText)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	rec, err := p.record(ctx, id)
-	if err != nil {
-		return nil, err
-	}
 	if err := notOpen(id, rec); err != nil {
 		return nil, err
 	}
