@@ -12,11 +12,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/countersign-ota/countersign/agent/internal/stage"
 	"github.com/countersign-ota/countersign/internal/durable"
 	"github.com/countersign-ota/countersign/proto/reason"
 )
 
-// copySize is the buffer of a copy, in bytes; a multiple of every block size.
+// copySize is the buffer of an unbuffered read, in bytes; a multiple of every block size.
 const copySize = 256 << 10
 
 // write copies img.File to a device or file, durably. The bytes are hashed on the way: what is
@@ -49,7 +50,7 @@ func write(ctx context.Context, dst string, img Image) error {
 		return err
 	}
 	h := sha256.New()
-	if n, err := pour(ctx, io.MultiWriter(h, out), io.LimitReader(in, img.Length+1)); err != nil {
+	if n, err := stage.Copy(ctx, io.MultiWriter(h, out), io.LimitReader(in, img.Length+1)); err != nil {
 		return failedWrite(ctx, dst, err)
 	} else if n != img.Length {
 		return reason.Errorf(reason.LengthMismatch, "staged image %q has another length than the signed %d", img.File, img.Length)
@@ -143,31 +144,7 @@ func uncached(ctx context.Context, w io.Writer, path string, length int64) (int6
 	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
 		return 0, err
 	}
-	return pour(ctx, w, io.LimitReader(f, length))
-}
-
-// pour copies with a fixed buffer and stops when ctx ends.
-func pour(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
-	buf := make([]byte, copySize)
-	var total int64
-	for {
-		if err := ctx.Err(); err != nil {
-			return total, err
-		}
-		n, err := r.Read(buf)
-		if n > 0 {
-			if _, err := w.Write(buf[:n]); err != nil {
-				return total, err
-			}
-			total += int64(n)
-		}
-		if errors.Is(err, io.EOF) {
-			return total, nil
-		}
-		if err != nil {
-			return total, err
-		}
-	}
+	return stage.Copy(ctx, w, io.LimitReader(f, length))
 }
 
 // fits checks the size of a block device; a file grows as far as its disk does.
@@ -245,7 +222,7 @@ func duplicate(ctx context.Context, src, dst string) error {
 	if err != nil {
 		return err
 	}
-	_, err = pour(ctx, out, in)
+	_, err = stage.Copy(ctx, out, in)
 	uid, gid := owner(info)
 	return errors.Join(err, out.Chown(uid, gid), out.Chmod(info.Mode().Perm()), out.Sync(), out.Close())
 }

@@ -47,7 +47,7 @@ func BenchmarkCopy(b *testing.B) {
 			b.Fatal(err)
 		}
 		h := sha256.New()
-		if _, err := copyTo(b.Context(), io.MultiWriter(h, out), in); err != nil {
+		if _, err := Copy(b.Context(), io.MultiWriter(h, out), in); err != nil {
 			b.Fatal(err)
 		}
 		if err := out.Sync(); err != nil {

@@ -80,7 +80,7 @@ func (p *part) resume(ctx context.Context, path string, at point) bool {
 		return false
 	}
 	ok := func() bool {
-		if n, err := copyTo(ctx, p.h, io.LimitReader(file, at.offset)); err != nil || n != at.offset {
+		if n, err := Copy(ctx, p.h, io.LimitReader(file, at.offset)); err != nil || n != at.offset {
 			return false
 		}
 		if !bytes.Equal(state(p.h), at.state) {
@@ -226,8 +226,9 @@ func (p *part) close() {
 	_ = p.f.Close()
 }
 
-// copyTo copies with the fixed buffer and stops when ctx ends.
-func copyTo(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
+// Copy copies r to w with one fixed buffer, in bytes a multiple of every block size, and stops when ctx
+// ends. It returns how much was written.
+func Copy(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
 	buf := make([]byte, bufferSize)
 	var total int64
 	for {

@@ -30,7 +30,7 @@ func Verify(ctx context.Context, path string, sha [32]byte, length int64) error 
 		return reason.Errorf(reason.LengthMismatch, "%q has %d bytes, signed %d", path, info.Size(), length)
 	}
 	h := sha256.New()
-	n, err := copyTo(ctx, h, io.LimitReader(f, length+1))
+	n, err := Copy(ctx, h, io.LimitReader(f, length+1))
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
