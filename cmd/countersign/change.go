@@ -40,7 +40,7 @@ func (t *tool) change(ctx context.Context, path, out string) error {
 		return err
 	}
 	defer v.Close()
-	e, err := event.NewChange(plan, v.state, event.Opening{Now: t.now(), AllowExample: true, Memory: memory{v.history, v.source}})
+	e, err := event.NewChange(plan, v.state, t.opening(memory{v.history, v.source}))
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (t *tool) change(ctx context.Context, path, out string) error {
 		doc := proposed{Deployment: v.id, Kind: event.Root, Files: []proposedFile{}}
 		return t.Out.Result(doc, func() { t.Out.Line("nothing to do: the signed files of %s carry out this plan", v.id) })
 	}
-	j, err := event.Judge(e, v.state, event.Options{Now: t.now(), Memory: v.history, AllowExample: true})
+	j, err := event.Judge(e, v.state, t.options(v.history))
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func (t *tool) init(path, out string) error {
 		return reason.Errorf(reason.Exists, "%s is founded: this machine has seen image root %d and targets %d", d.id, history.Pins().Image.Version, seen).
 			WithHint("countersign change %s", cli.Safe(path))
 	}
-	e, err := event.NewInit(plan, event.Opening{Now: t.now(), AllowExample: true, Memory: history})
+	e, err := event.NewInit(plan, t.opening(history))
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (t *tool) init(path, out string) error {
 	if err != nil {
 		return err
 	}
-	j, err := event.Judge(e, s, event.Options{Now: t.now(), AllowExample: true})
+	j, err := event.Judge(e, s, t.options(nil))
 	if err != nil {
 		return err
 	}

@@ -86,11 +86,11 @@ func (t *tool) release(ctx context.Context, r, specFile, out string, dry bool) e
 		return err
 	}
 	defer v.Close()
-	e, err := event.NewRelease(product, version, spec, v.state, event.Opening{Now: t.now(), AllowExample: true, Memory: memory{v.history, v.source}})
+	e, err := event.NewRelease(product, version, spec, v.state, t.opening(memory{v.history, v.source}))
 	if err != nil {
 		return undone(err, "nothing was opened")
 	}
-	j, err := event.Judge(e, v.state, event.Options{Now: t.now(), Memory: v.history, AllowExample: true})
+	j, err := event.Judge(e, v.state, t.options(v.history))
 	if err != nil {
 		return undone(err, "nothing was opened")
 	}

@@ -163,7 +163,7 @@ func (t *tool) judge(ctx context.Context, s *subject, asking bool) (*judged, err
 		return nil, err
 	}
 	v := &view{deployment: s.deployment, history: history, source: newSource(ctx, nil, s.event.Base)}
-	pins, options := history.Pins(), event.Options{Now: t.now(), Memory: history, AllowExample: true}
+	pins, options := history.Pins(), t.options(history)
 	if s.closed() {
 		// It builds on what was in force then, and is only looked at.
 		asking, options.Memory, options.Now = false, nil, time.Unix(s.summary.GetOpenedAt(), 0)

@@ -16,6 +16,7 @@ import (
 	"github.com/countersign-ota/countersign/cmd/internal/cli/tree"
 	"github.com/countersign-ota/countersign/internal/durable"
 	"github.com/countersign-ota/countersign/proto/reason"
+	"github.com/countersign-ota/countersign/signer/event"
 	"github.com/countersign-ota/countersign/signer/remote"
 )
 
@@ -205,6 +206,16 @@ func span(d time.Duration) string {
 		return fmt.Sprintf("%d min", d/time.Minute)
 	}
 	return fmt.Sprintf("%d s", max(0, d/time.Second))
+}
+
+// opening and options are how this tool opens and judges events: by this machine's clock and memory. It
+// signs with keys of keys-example, and warns; server and device refuse them (DESIGN 1.4).
+func (t *tool) opening(m event.Memory) event.Opening {
+	return event.Opening{Now: t.now(), Memory: m, AllowExample: true}
+}
+
+func (t *tool) options(m event.Memory) event.Options {
+	return event.Options{Now: t.now(), Memory: m, AllowExample: true}
 }
 
 // short is how an id is shown in tables.

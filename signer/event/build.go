@@ -35,10 +35,10 @@ func (o Opening) next(r metadata.Repository, role string, current int64) int64 {
 func (p *Plan) quorum(rule Rule, keyOf func(*key.Public) *metadata.Key) (map[string]*metadata.Key, []string, *metadata.Quorum, error) {
 	keys := map[string]*metadata.Key{}
 	q := &metadata.Quorum{Require: rule.Require, Meaning: map[string]string{}}
-	for _, class := range sortedClasses(rule.Require) {
+	for _, class := range sortedKeys(rule.Require) {
 		q.Meaning[class] = p.Meaning[class]
 	}
-	for _, class := range sortedClasses(rule.People) {
+	for _, class := range sortedKeys(rule.People) {
 		for _, id := range rule.People[class] {
 			pub := p.People[id]
 			// A signed quorum names everybody; who gave no name goes by the id.
@@ -112,7 +112,7 @@ func (p *Plan) root(r metadata.Repository) (metadata.RootRole, error) {
 func (p *Plan) targets() (metadata.TargetsRole, error) {
 	t := p.emptyTargets(metadata.Targets)
 	t.Delegations = &tuf.Delegations{Keys: map[string]*metadata.Key{}, Roles: []tuf.DelegatedRole{}}
-	for _, product := range sortedClasses(p.Products) {
+	for _, product := range sortedKeys(p.Products) {
 		pp := p.Products[product]
 		policy := &metadata.ProductPolicy{SBOM: pp.SBOM}
 		stop := Rule{Require: map[string]int{stopClass: 1}, People: map[string][]string{stopClass: pp.Stop}}

@@ -95,7 +95,7 @@ func (d *draft) changeTargets(p *Plan) error {
 	if err != nil {
 		return err
 	}
-	for _, product := range sortedClasses(p.Products) {
+	for _, product := range sortedKeys(p.Products) {
 		if err := d.changeProduct(p, product, next); err != nil {
 			return err
 		}

@@ -70,4 +70,4 @@ func (o *Online) Bytes() ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-func sortedClasses[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }

@@ -102,7 +102,7 @@ func NewInit(p *Plan, o Opening) (*Event, error) {
 	if err := d.addTargets(metadata.Targets, targets, nil); err != nil {
 		return nil, err
 	}
-	for _, product := range sortedClasses(p.Products) {
+	for _, product := range sortedKeys(p.Products) {
 		if err := d.newProduct(p, product); err != nil {
 			return nil, err
 		}

@@ -92,7 +92,7 @@ func (p *Plan) readRule(r metadata.Repository, d *metadata.Delegation) (Rule, er
 		}
 		rule.People[person.Class] = append(rule.People[person.Class], person.ID)
 	}
-	for _, class := range sortedClasses(rule.People) {
+	for _, class := range sortedKeys(rule.People) {
 		slices.Sort(rule.People[class])
 	}
 	return rule, nil
@@ -156,7 +156,7 @@ func (p *Plan) readProduct(s *State, targets *targetsFile, product string) error
 // YAML returns the plan as a file, with keys inline; ParsePlan reads it again.
 func (p *Plan) YAML() ([]byte, error) {
 	people := &yaml.Node{Kind: yaml.MappingNode}
-	for _, id := range sortedClasses(p.People) {
+	for _, id := range sortedKeys(p.People) {
 		node, err := inline(p.People[id])
 		if err != nil {
 			return nil, err
@@ -171,11 +171,11 @@ func (p *Plan) YAML() ([]byte, error) {
 		return nil, err
 	}
 	meaning := flow(yaml.MappingNode)
-	for _, class := range sortedClasses(p.Meaning) {
+	for _, class := range sortedKeys(p.Meaning) {
 		put(meaning, class, str(p.Meaning[class]))
 	}
 	products := &yaml.Node{Kind: yaml.MappingNode}
-	for _, product := range sortedClasses(p.Products) {
+	for _, product := range sortedKeys(p.Products) {
 		pp := p.Products[product]
 		n := ruleNode(pp.Rule)
 		put(n, "stop", list(pp.Stop))
@@ -201,13 +201,13 @@ func (p *Plan) YAML() ([]byte, error) {
 
 func ruleNode(r Rule) *yaml.Node {
 	require, people := flow(yaml.MappingNode), flow(yaml.MappingNode)
-	for _, class := range sortedClasses(r.Require) {
+	for _, class := range sortedKeys(r.Require) {
 		n := &yaml.Node{}
 		// An int always encodes.
 		_ = n.Encode(r.Require[class])
 		put(require, class, n)
 	}
-	for _, class := range sortedClasses(r.People) {
+	for _, class := range sortedKeys(r.People) {
 		put(people, class, list(r.People[class]))
 	}
 	n := &yaml.Node{Kind: yaml.MappingNode}

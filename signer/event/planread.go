@@ -159,7 +159,7 @@ func (r *planReader) roots(n *yaml.Node) error {
 	if err != nil {
 		return err
 	}
-	for _, class := range sortedClasses(r.plan.Roots.People) {
+	for _, class := range sortedKeys(r.plan.Roots.People) {
 		for _, id := range r.plan.Roots.People[class] {
 			if r.plan.People[id].Director == nil {
 				return r.errorf(n, "%s has no key for the director root", id)
@@ -211,7 +211,7 @@ func (r *planReader) class(rule *Rule, member string, c pair) error {
 	}
 	ids, err := r.persons(c.value)
 	for i, id := range ids {
-		for _, other := range sortedClasses(rule.People) {
+		for _, other := range sortedKeys(rule.People) {
 			if slices.Contains(rule.People[other], id) {
 				return r.errorf(c.value.Content[i], "%q is of class %q and %q, a person has one class in a role", id, other, class)
 			}
@@ -260,7 +260,7 @@ func (r *planReader) product(n *yaml.Node) (ProductPlan, error) {
 	if p.Rule, err = r.rule(n, pairs); err != nil {
 		return ProductPlan{}, err
 	}
-	for _, class := range sortedClasses(p.People) {
+	for _, class := range sortedKeys(p.People) {
 		p.Stop = append(p.Stop, p.People[class]...)
 	}
 	for _, m := range pairs {

@@ -78,7 +78,7 @@ func (r *releaser) add(t SpecTarget, counter int64, high *metadata.High) error {
 		Component: t.Component, Hardware: t.Hardware, Installer: t.Installer, InstallerArgs: t.InstallerArgs,
 		Requires: t.Requires, Conditions: t.Conditions, SpreadHours: t.SpreadHours, Class: t.Class, Fixes: t.Fixes,
 	}
-	for _, kind := range sortedClasses(t.Evidence) {
+	for _, kind := range sortedKeys(t.Evidence) {
 		b, err := r.blob(t, t.Evidence[kind])
 		if err != nil {
 			return err
@@ -187,7 +187,7 @@ func (s *Spec) Artifacts(e *Event) []Artifact {
 	for _, b := range e.Proposal.Blobs {
 		for _, t := range s.Targets {
 			files := []string{t.File}
-			for _, kind := range sortedClasses(t.Evidence) {
+			for _, kind := range sortedKeys(t.Evidence) {
 				files = append(files, t.Evidence[kind])
 			}
 			i := slices.IndexFunc(files, func(f string) bool { return filepath.Base(f) == filepath.Base(b.Path) })

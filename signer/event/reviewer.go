@@ -45,7 +45,7 @@ func (v *reviewer) targets() {
 	if len(c.removed) == 0 {
 		v.follows("nothing becomes uninstallable")
 	}
-	for _, component := range sortedClasses(c.file.high.Floors) {
+	for _, component := range sortedKeys(c.file.high.Floors) {
 		if floor := c.file.high.Floors[component]; floor > 0 {
 			v.follows("afterwards no way back below %d on component %s", floor, component)
 		}

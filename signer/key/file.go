@@ -3,9 +3,7 @@ package key
 import (
 	"bytes"
 	"crypto"
-	"crypto/rand"
 	"crypto/x509"
-	"encoding/base32"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
@@ -239,24 +237,4 @@ func (p *Private) Save(path string, passphrase []byte) error {
 		return reason.Errorf(reason.DiskFull, "%v", err)
 	}
 	return err
-}
-
-// passphraseBytes makes 130 bits in base32, more than a key's own strength needs with scrypt on top.
-const passphraseBytes = 17
-
-// NewPassphrase returns a passphrase for a person who gave an empty one; it is shown once. It has 26
-// letters and digits in groups that can be read aloud.
-func NewPassphrase() (string, error) {
-	raw := make([]byte, passphraseBytes)
-	if _, err := rand.Read(raw); err != nil {
-		return "", err
-	}
-	text := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw))[:26]
-	var groups []string
-	for len(text) > 0 {
-		n := min(5, len(text))
-		groups = append(groups, text[:n])
-		text = text[n:]
-	}
-	return strings.Join(groups, "-"), nil
 }

@@ -252,17 +252,6 @@ func TestParsePublic(t *testing.T) {
 	}
 }
 
-func TestNewPassphrase(t *testing.T) {
-	seen := map[string]bool{}
-	for range 20 {
-		p, err := key.NewPassphrase()
-		if err != nil || len(p) != 31 || seen[p] {
-			t.Errorf("%q, %v", p, err)
-		}
-		seen[p] = true
-	}
-}
-
 func FuzzParsePublic(f *testing.F) {
 	for _, kind := range []key.Type{key.Ed25519, key.P256} {
 		data, err := generate(f, kind, true).Public.Bytes()

@@ -124,16 +124,20 @@ func TestNewPassphrase(t *testing.T) {
 			}
 		})
 	}
-	t.Run("empty makes one", func(t *testing.T) {
-		p := ptytest.Open(t)
-		p.Type("\n")
-		got, err := on(p).NewPassphrase(t.Context(), "rivera")
-		if err != nil || len(got) != 29 {
-			t.Fatalf("got %q, %v", got, err)
-		}
-		p.WaitFor(string(got) + "\r\n")
-		if n := strings.Count(p.Shown(), string(got)); n != 1 {
-			t.Errorf("shown %d times", n)
+	t.Run("empty makes one, another each time", func(t *testing.T) {
+		seen := map[string]bool{}
+		for range 20 {
+			p := ptytest.Open(t)
+			p.Type("\n")
+			got, err := on(p).NewPassphrase(t.Context(), "rivera")
+			if err != nil || len(got) != 29 || seen[string(got)] {
+				t.Fatalf("got %q, %v", got, err)
+			}
+			seen[string(got)] = true
+			p.WaitFor(string(got) + "\r\n")
+			if n := strings.Count(p.Shown(), string(got)); n != 1 {
+				t.Errorf("shown %d times", n)
+			}
 		}
 	})
 }
