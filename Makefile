@@ -5,8 +5,6 @@ SHELL := /bin/bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 TAGS    := grpcnotrace
-LDFLAGS := -s -w -X github.com/countersign-ota/countersign/cmd/internal/cli.Version=$(VERSION)
-GOBUILD := CGO_ENABLED=0 go build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)'
 FUZZTIME ?= 20s
 FIRMWARE ?=
 BUF  := bin/tools/buf
@@ -18,8 +16,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## the three programs, into bin/
-	$(GOBUILD) -o bin/ ./cmd/countersign ./cmd/countersignd
-	@bash tools/build-agent.sh bin/countersign-agent VERSION=$(VERSION)
+	VERSION=$(VERSION) bash tools/build.sh bin
 
 .PHONY: demo
 demo: ## the main job on real firmware, then attacks that are refused; FIRMWARE=a,b takes other files

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 work=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
 trap 'rm -rf "$work"' EXIT
-CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -o "$work/bin/" ./cmd/countersign ./cmd/countersignd ./cmd/countersign-agent
+bash tools/build.sh "$work/bin"
 CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -o "$work/bin/bench" ./integration/bench
 "$work/bin/bench" -bin "$work/bin" -dir "$work/world" -size "${SIZE:-256}" -rounds "${ROUNDS:-9}"
 echo

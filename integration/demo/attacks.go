@@ -69,6 +69,18 @@ func (d *demo) meet(t *thief.Thief) (*world.Device, world.Result, error) {
 	return gw, gw.Run("once"), nil
 }
 
+// handed has a thief serve a product file of its own to gw-0001, which must not find it authentic.
+func (d *demo) handed(t *thief.Thief, file []byte, reason string) error {
+	if err := t.Replace("gw-100", file); err != nil {
+		return err
+	}
+	gw, r, err := d.meet(t)
+	if err != nil {
+		return err
+	}
+	return d.refused(gw, r, 3, reason)
+}
+
 // steal takes the server as it is now. The more often a device met a thief, the higher are the online
 // versions that it has seen.
 func (d *demo) steal(ctx context.Context) (*thief.Thief, error) {
@@ -229,14 +241,7 @@ func (d *demo) forged(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := t.Replace("gw-100", file); err != nil {
-		return err
-	}
-	gw, r, err := d.meet(t)
-	if err != nil {
-		return err
-	}
-	return d.refused(gw, r, 3, "threshold")
+	return d.handed(t, file, "threshold")
 }
 
 // altered returns the product's next version, changed by edit and signed by keys.
@@ -298,14 +303,7 @@ func (d *demo) otherDeployment(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := t.Replace("gw-100", file); err != nil {
-		return err
-	}
-	gw, r, err := d.meet(t)
-	if err != nil {
-		return err
-	}
-	return d.refused(gw, r, 3, "scope-mismatch")
+	return d.handed(t, file, "scope-mismatch")
 }
 
 // exampleKeys gives a device the root of keys-example, which everybody can sign for.

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 echo "building countersign, countersignd, countersign-agent"
-CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -o "$work/bin/" ./cmd/countersign ./cmd/countersignd ./cmd/countersign-agent
+bash tools/build.sh "$work/bin"
 CGO_ENABLED=0 go build -trimpath -o "$work/bin/demo" ./integration/demo
 if [ -n "${FIRMWARE:-}" ]; then
 	old=${FIRMWARE%%,*} new=${FIRMWARE#*,}

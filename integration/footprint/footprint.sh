@@ -24,10 +24,8 @@ mipsle mipsle 12000000 GOMIPS=softfloat
 riscv64 riscv64 12000000
 386 386 12000000
 LIST
-mkdir "$work/bin-amd64" "$work/bin-386"
-CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -o "$work/bin-amd64/" ./cmd/countersign ./cmd/countersignd
-cp "$work/bin-amd64/"* "$work/bin-386/"
-cp "$work/agent-amd64" "$work/bin-amd64/countersign-agent"
+bash tools/build.sh "$work/bin-amd64"
+cp -r "$work/bin-amd64" "$work/bin-386"
 cp "$work/agent-386" "$work/bin-386/countersign-agent"
 CGO_ENABLED=0 go build -trimpath -o "$work/footprint" ./integration/footprint
 echo "peak memory (VmHWM) of once: fetch, verify, stage and install a 1 GiB image over gRPC"

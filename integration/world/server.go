@@ -36,11 +36,6 @@ func (w *World) Found(operator string) error {
 		"--dir", w.ServerDir(), "--operator", operator, "--passphrase-file", w.PassphraseFile()).Err()
 }
 
-// Countersignd runs one command of countersignd with the server's configuration.
-func (w *World) Countersignd(args ...string) Result {
-	return w.command("server", w.Dir, nil, "countersignd", append(args, "--config", filepath.Join(w.ServerDir(), "server.yaml"))...)
-}
-
 // Server is a running countersignd.
 type Server struct {
 	cmd  *exec.Cmd
@@ -135,17 +130,6 @@ func (s *Server) Kill() error {
 	err := <-s.done
 	s.done <- err
 	return nil
-}
-
-// Ended waits until the server ended by itself, at most d.
-func (s *Server) Ended(d time.Duration) bool {
-	select {
-	case err := <-s.done:
-		s.done <- err
-		return true
-	case <-time.After(d):
-		return false
-	}
 }
 
 // BlobFile is where a server keeps the bytes of a target or evidence file.

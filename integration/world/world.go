@@ -30,15 +30,9 @@ const commandTimeout = 2 * time.Minute
 // Programs is a folder with the three programs.
 type Programs struct{ Dir string }
 
-// Build compiles the three programs from the module at root into dir, as `make build` does; tags are
-// added to the usual ones.
-func Build(ctx context.Context, root, dir string, tags ...string) (Programs, error) {
-	tags = append([]string{"grpcnotrace"}, tags...)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", strings.Join(tags, ","), "-o", dir+"/",
-		"./cmd/countersign", "./cmd/countersignd", "./cmd/countersign-agent")
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
+// Build compiles the three programs from the module at root into dir, as they are shipped.
+func Build(ctx context.Context, root, dir string) (Programs, error) {
+	if out, err := exec.CommandContext(ctx, "bash", filepath.Join(root, "tools", "build.sh"), dir).CombinedOutput(); err != nil {
 		return Programs{}, fmt.Errorf("build programs: %w\n%s", err, out)
 	}
 	return Programs{Dir: dir}, nil
