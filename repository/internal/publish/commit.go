@@ -116,8 +116,12 @@ func (p *Publisher) commit(ctx context.Context, by string, id store.EventID, e *
 		roles = append(roles, &pb.PublishedRole{Repository: string(f.repository), Role: f.role, Version: f.version})
 		names = append(names, fmt.Sprintf("%s %d", roleName(f.repository, f.role), f.version))
 	}
+	settle, err := p.index.announce(files)
+	if err != nil {
+		return nil, err
+	}
 	now := p.Now()
-	err := p.Store.Update(ctx, func(tx store.Tx) error {
+	err = p.Store.Update(ctx, func(tx store.Tx) error {
 		for _, f := range files {
 			if err := putRole(tx, f, now.Unix(), id); err != nil {
 				return err
@@ -137,13 +141,13 @@ func (p *Publisher) commit(ctx context.Context, by string, id store.EventID, e *
 		detail := fmt.Sprintf("%s %s: %s", e.Proposal.Kind, e.Proposal.Subject, strings.Join(names, ", "))
 		return audit.Write(tx, audit.Entry(now, actor(by), "event.publish", id.String(), detail))
 	})
+	settle(err == nil)
 	if err != nil {
 		return nil, err
 	}
 	if err := p.reload(); err != nil {
 		return nil, err
 	}
-	p.index.update(files)
 	return roles, nil
 }
 

@@ -58,45 +58,83 @@ func (x *index) load(ctx context.Context, s store.Store) error {
 	})
 }
 
-// update takes what was published. Its files were judged before, so they parse.
-func (x *index) update(files []published) {
+// announce serves what files that are about to be published name, besides what is in force: whoever
+// reads the new metadata finds the files of it. The caller calls settle when it knows whether the files
+// are public.
+func (x *index) announce(files []published) (settle func(public bool), err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	named := map[string]map[file]int64{}
 	for _, f := range files {
 		if f.repository == metadata.Image {
-			if err := x.put(f.role, f.data); err != nil {
-				panic("publish: a published file does not parse: " + err.Error())
+			if named[f.role], err = x.named(f.role, f.data); err != nil {
+				return nil, err
 			}
 		}
 	}
+	for role, files := range named {
+		x.hold(announced+role, files)
+	}
+	return func(public bool) {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		for role, files := range named {
+			if public {
+				x.hold(role, files)
+			}
+			x.hold(announced+role, nil)
+		}
+	}, nil
 }
+
+// announced begins the key in index.roles of a role file that is not public yet. No role's name holds it.
+const announced = "announced "
 
 // put replaces what one role names; x.mu is held.
 func (x *index) put(role string, data []byte) error {
+	named, err := x.named(role, data)
+	if err == nil {
+		x.hold(role, named)
+	}
+	return err
+}
+
+// named returns the files that a role file names, with their lengths in bytes.
+func (x *index) named(role string, data []byte) (map[file]int64, error) {
 	_, kind, err := metadata.SplitRole(role)
 	if err != nil || (kind != metadata.RoleProduct && kind != metadata.RoleBin) {
-		return err
+		return nil, err
 	}
 	t, err := x.cache.Targets(data)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	named := map[file]int64{}
 	for path, target := range t.Signed.Targets {
 		doc, err := metadata.ParseFirmware(path, target, false)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		named[file{path, [32]byte(target.Hashes["sha256"])}] = target.Length
 		for _, ref := range doc.Evidence {
 			id, err := parseID(ref.SHA256)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			named[file{ref.Path, id}] = ref.Length
 		}
 	}
-	for _, old := range x.roles[role] {
+	return named, nil
+}
+
+// hold replaces what is held for key by named; x.mu is held.
+func (x *index) hold(key string, named map[file]int64) {
+	list := make([]file, 0, len(named))
+	for f, length := range named {
+		list = append(list, f)
+		x.files[f] = entry{length: length, roles: x.files[f].roles + 1}
+	}
+	for _, old := range x.roles[key] {
 		e := x.files[old]
 		if e.roles--; e.roles == 0 {
 			delete(x.files, old)
@@ -104,13 +142,11 @@ func (x *index) put(role string, data []byte) error {
 			x.files[old] = e
 		}
 	}
-	list := make([]file, 0, len(named))
-	for f, length := range named {
-		list = append(list, f)
-		x.files[f] = entry{length: length, roles: x.files[f].roles + 1}
+	if len(list) == 0 {
+		delete(x.roles, key)
+		return
 	}
-	x.roles[role] = list
-	return nil
+	x.roles[key] = list
 }
 
 // length returns the length of a file in force in bytes, or blob.AnyLength where it is not stated; ok is

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
@@ -11,7 +12,10 @@ import (
 
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/metadata/metadatatest"
+	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/repository/internal/blob"
+	"github.com/countersign-ota/countersign/repository/internal/store"
+	"github.com/countersign-ota/countersign/signer/event"
 )
 
 func TestNextOnline(t *testing.T) {
@@ -56,7 +60,11 @@ func TestIndex(t *testing.T) {
 	x := &index{files: map[file]entry{}, roles: map[string][]file{}}
 	put := func() {
 		t.Helper()
-		x.update([]published{{metadata.Image, roleFile{role: "gw-100", data: d.File(metadata.Image, "gw-100")}, true}})
+		settle, err := x.announce([]published{{metadata.Image, roleFile{role: "gw-100", data: d.File(metadata.Image, "gw-100")}, true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		settle(true)
 	}
 	path := d.Release("gw-100", "2.4.1", 1, metadatatest.Target{Data: []byte("one")})[0]
 	put()
@@ -87,5 +95,62 @@ func TestIndex(t *testing.T) {
 	}
 	if err := x.put("gw-100", []byte("{}")); err == nil {
 		t.Error("a broken product file was taken")
+	}
+}
+
+// commits is a store in which every change fails, after a look at what is served meanwhile.
+type commits struct {
+	store.Store
+	meanwhile func()
+}
+
+func (c commits) Update(context.Context, func(store.Tx) error) error {
+	c.meanwhile()
+	return reason.Errorf(reason.DiskFull, "no room")
+}
+
+// Files are served from before a reader can see the metadata that names them; files of metadata that
+// did not become public are served no more; files in force are served throughout.
+func TestFilesAreServedBeforeTheirMetadata(t *testing.T) {
+	d := metadatatest.New(t, metadatatest.Options{})
+	d.AddProduct("gw-100", metadatatest.Product{})
+	release := func(version, text string) (f file, role []published) {
+		path := d.Release("gw-100", version, 1, metadatatest.Target{Data: []byte(text)})[0]
+		return file{path, sha256.Sum256([]byte(text))},
+			[]published{{metadata.Image, roleFile{role: "gw-100", data: d.File(metadata.Image, "gw-100")}, true}}
+	}
+	p := &Publisher{index: index{files: map[file]entry{}, roles: map[string][]file{}}}
+	served := func(f file) bool {
+		_, ok := p.index.length(f.path, f.sha256)
+		return ok
+	}
+	old, files := release("1.0", "one")
+	settle, err := p.index.announce(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settle(true)
+	d.Withdraw("gw-100", old.path)
+	next, files := release("2.0", "two")
+	looked := false
+	p.Config = Config{Now: time.Now, Store: commits{meanwhile: func() {
+		looked = true
+		if !served(old) || !served(next) {
+			t.Errorf("while it commits: old %v, new %v", served(old), served(next))
+		}
+	}}}
+	if _, err := p.commit(t.Context(), "rivera", store.EventID{}, &event.Event{}, files); !reason.Is(err, reason.DiskFull) || !looked {
+		t.Fatalf("%v, looked %v", err, looked)
+	}
+	if !served(old) || served(next) {
+		t.Errorf("after a commit that failed: old %v, new %v", served(old), served(next))
+	}
+	settle, err = p.index.announce(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settle(true)
+	if served(old) || !served(next) {
+		t.Errorf("after a commit: old %v, new %v", served(old), served(next))
 	}
 }
