@@ -61,8 +61,9 @@ func newTool(getenv func(string) string, now func() time.Time) *tool {
 	t.Root.PersistentFlags().StringVar(&t.asked, "deployment", "", "which deployment: `ID`")
 	t.Add(
 		t.keyCommand(),
-		t.initCommand(), t.planCommand(), t.changeCommand(), t.releaseCommand(),
-		t.signCommand(), t.publishCommand(), t.eventCommand(), t.statusCommand(),
+		t.initCommand(), t.planCommand(), t.rehearseCommand(), t.changeCommand(),
+		t.releaseCommand(), t.withdrawCommand(), t.refreshCommand(), t.stopCommand(),
+		t.signCommand(), t.publishCommand(), t.eventCommand(), t.statusCommand(), t.verifyCommand(),
 		t.loginCommand(), t.operatorCommand(), t.deviceCommand(),
 	)
 	return t

@@ -27,6 +27,7 @@ func program() *tree.Program {
 		Short: "The Countersign server: takes signing events, publishes them, serves devices.",
 		Jobs:  jobs,
 	})
-	p.Add(initCommand(p), runCommand(p), portsCommand(p), configCommand(p), checkCommand(p))
+	p.Add(initCommand(p), runCommand(p), portsCommand(p), configCommand(p), checkCommand(p),
+		onlineCommand(p), backupCommand(p), restoreCommand(p), recoverCommand(p))
 	return p
 }

@@ -69,6 +69,12 @@ const (
 	Limit            Reason = "limit"
 	NotFound         Reason = "not-found"
 	Attempts         Reason = "attempts"
+	PlanStuck        Reason = "plan-stuck"
+	Retired          Reason = "retired"
+	NeverListed      Reason = "never-listed"
+	StopKept         Reason = "stop-kept"
+	RecoverFirst     Reason = "recover-first"
+	BehindField      Reason = "repository-behind-field"
 )
 
 // Not reachable: exit 5.
@@ -102,6 +108,7 @@ const (
 	SecretExposed Reason = "secret-exposed"
 	Stuck         Reason = "stuck"
 	InstallFailed Reason = "install-failed"
+	PluginFailed  Reason = "plugin-failed"
 )
 
 // Wrong use: exit 2.
@@ -179,6 +186,12 @@ var table = map[Reason]info{
 	Limit:            {class: NotAllowed, meaning: "a limit of the deployment is reached"},
 	NotFound:         {class: NotAllowed, meaning: "what was named does not exist", code: codes.NotFound},
 	Attempts:         {class: NotAllowed, meaning: "the same instruction failed three times after staging and waits for another one"},
+	PlanStuck:        {class: NotAllowed, meaning: "a proposed change would leave devices or people with no way on"},
+	Retired:          {class: NotAllowed, meaning: "the product is retired and takes no release"},
+	NeverListed:      {class: NotAllowed, meaning: "a stop names an image that its product never listed"},
+	StopKept:         {class: NotAllowed, meaning: "an entry would leave a stop list before its time"},
+	RecoverFirst:     {class: NotAllowed, meaning: "the server was restored from a copy and signs nothing until it is recovered"},
+	BehindField:      {class: NotAllowed, meaning: "a verified role file is newer than what this server has published"},
 
 	Unreachable: {class: NotReachable, meaning: "the server or file could not be reached in time"},
 	Busy:        {class: NotReachable, meaning: "the server is busy, or stops"},
@@ -200,6 +213,7 @@ var table = map[Reason]info{
 	SecretExposed: {class: Machine, meaning: "others can read a secret file"},
 	Stuck:         {class: Machine, meaning: "a component can be neither confirmed nor reverted"},
 	InstallFailed: {class: Machine, meaning: "an installer or the boot control command failed"},
+	PluginFailed:  {class: Machine, meaning: "a key plug-in hung, failed or answered with something else than asked for"},
 
 	AmbiguousID: {class: Usage, meaning: "an id's prefix matches several things"},
 	Plan:        {class: Usage, meaning: "the plan cannot be carried out as written"},

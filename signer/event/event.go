@@ -34,6 +34,9 @@ import (
 // MaxSize bounds an event file in bytes.
 const MaxSize = 64 << 20
 
+// MaxReason bounds the reason of a proposal in bytes.
+const MaxReason = 1000
+
 // Kinds of events.
 const (
 	// Init founds a deployment: both roots, image targets, and version 1 of each product of the plan.
@@ -44,6 +47,10 @@ const (
 	Product = "product"
 	// Release adds the targets of one release of one product.
 	Release = "release"
+	// Withdraw takes the targets of one release out of its product: they can no longer be installed.
+	Withdraw = "withdraw"
+	// Stop adds entries to the stop list of one product (DESIGN 1.8).
+	Stop = "stop"
 	// Refresh signs the same content with a later expiry.
 	Refresh = "refresh"
 )
@@ -64,11 +71,13 @@ type Event struct {
 // Proposal is the frozen part: a changed one is another event.
 type Proposal struct {
 	Deployment string
-	// Kind is Init, Root, Product, Release or Refresh.
+	// Kind is one of the constants above.
 	Kind string
 	// Subject says what it is about, such as "gw-100/2.4.1". It follows from the files; a proposal
 	// that says otherwise is refused.
 	Subject string
+	// Reason says in words why a release is withdrawn, 1 to MaxReason bytes; empty for every other kind.
+	Reason string
 	// Files are ordered by repository and role.
 	Files []ProposedFile
 	// Blobs are all targets and evidence files that the event makes public, ordered by path.

@@ -20,8 +20,19 @@ type Options struct {
 	// Opening is set when the event is opened on the server: versions and counters must be the next
 	// ones after those in force and those used up. Later the event's own signatures use them up.
 	Opening bool
+	// Past are earlier versions of product files and bins; nil on a machine that cannot know them. With
+	// it, entries of a stop list are judged against all that the product ever listed, and an entry that
+	// leaves against when its target did (DESIGN 1.8).
+	Past Past
 	// AllowExample lets keys of keys-example count. Only the tool sets it, and warns.
 	AllowExample bool
+}
+
+// Past gives earlier files of the image repository.
+type Past interface {
+	// Version returns one version of a product's file or of a bin and when it was published; nil if there
+	// is none. The time is zero where it is not known. The file need not be verified.
+	Version(role string, version int64) (file []byte, published time.Time, err error)
 }
 
 // OnlineKeys are what a server holds itself.
