@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/countersign-ota/countersign/cmd/internal/cli"
-	"github.com/countersign-ota/countersign/cmd/internal/cli/ptytest"
+	"github.com/countersign-ota/countersign/internal/ptytest"
 )
 
 // atTerminal starts the program in a new folder with p as its controlling terminal.

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/countersign-ota/countersign/cmd/internal/cli/ptytest"
+	"github.com/countersign-ota/countersign/internal/ptytest"
 	"github.com/countersign-ota/countersign/proto/reason"
 )
 
