@@ -3,6 +3,7 @@ module github.com/countersign-ota/countersign
 go 1.26.0
 
 require (
+	github.com/miekg/pkcs11 v1.1.2
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/secure-systems-lab/go-securesystemslib v0.11.1
 	github.com/sigstore/sigstore v1.10.9

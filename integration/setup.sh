@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# Installs what the tests use beside Go, make and gcc, from Debian's packages, and says so when it cannot.
+# Installs what the tests use beside Go and make, from Debian's packages, and says so when it cannot.
 set -euo pipefail
 need=()
 want() { command -v "$1" >/dev/null 2>&1 || need+=("$2"); }
 want git git
 want losetup mount
 want mkfs.ext4 e2fsprogs
+want gcc gcc
+want softhsm2-util softhsm2
+want pkcs11-tool opensc
 if [ "${#need[@]}" -eq 0 ]; then
 	exit 0
 fi
