@@ -36,6 +36,11 @@ func (w *World) Found(operator string) error {
 		"--dir", w.ServerDir(), "--operator", operator, "--passphrase-file", w.PassphraseFile()).Err()
 }
 
+// Server runs another command of countersignd.
+func (w *World) Server(args ...string) Result {
+	return w.command("server", w.Dir, nil, "countersignd", args...)
+}
+
 // Server is a running countersignd.
 type Server struct {
 	cmd  *exec.Cmd
@@ -143,19 +148,23 @@ func BlobFile(serverDir string, data []byte) (string, error) {
 
 // Root fetches image root 1 as a device's maker would bake it in: from the server, over HTTPS. The
 // caller vouches for it.
-func (w *World) Root() ([]byte, error) {
+func (w *World) Root() ([]byte, error) { return w.RootVersion(1) }
+
+// RootVersion is Root for another version.
+func (w *World) RootVersion(version int) ([]byte, error) {
+	name := fmt.Sprintf("%d.root.json", version)
 	client := &http.Client{
 		Timeout:   30 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
 	}
 	defer client.CloseIdleConnections()
-	res, err := client.Get("https://" + w.HTTPS + "/1.root.json")
+	res, err := client.Get("https://" + w.HTTPS + "/" + name)
 	if err != nil {
 		return nil, err
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("1.root.json: %s", res.Status)
+		return nil, fmt.Errorf("%s: %s", name, res.Status)
 	}
 	return io.ReadAll(io.LimitReader(res.Body, 1<<20))
 }
