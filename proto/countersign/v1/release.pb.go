@@ -1325,6 +1325,254 @@ func (x *CancelResponse) GetSuccessor() string {
 	return ""
 }
 
+// RoleFile is a role file as somebody has it.
+type RoleFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "image" or "director".
+	Repository string `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Role name.
+	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	// The file, byte for byte; at most 512 KB.
+	Data          []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoleFile) Reset() {
+	*x = RoleFile{}
+	mi := &file_countersign_v1_release_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoleFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoleFile) ProtoMessage() {}
+
+func (x *RoleFile) ProtoReflect() protoreflect.Message {
+	mi := &file_countersign_v1_release_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoleFile.ProtoReflect.Descriptor instead.
+func (*RoleFile) Descriptor() ([]byte, []int) {
+	return file_countersign_v1_release_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RoleFile) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *RoleFile) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *RoleFile) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// OfferFilesRequest shows role files.
+type OfferFilesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 2,048 files, at most 64 MiB in all. Several requests may bring what belongs together; roots go
+	// first.
+	Files         []*RoleFile `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfferFilesRequest) Reset() {
+	*x = OfferFilesRequest{}
+	mi := &file_countersign_v1_release_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferFilesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferFilesRequest) ProtoMessage() {}
+
+func (x *OfferFilesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_countersign_v1_release_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferFilesRequest.ProtoReflect.Descriptor instead.
+func (*OfferFilesRequest) Descriptor() ([]byte, []int) {
+	return file_countersign_v1_release_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *OfferFilesRequest) GetFiles() []*RoleFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+// OfferedFile says what became of one role file.
+type OfferedFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "image" or "director".
+	Repository string `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Role name.
+	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	// Its version; 0 if it cannot be read.
+	Version int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// True when it is genuine and newer than what is in force.
+	Newer bool `protobuf:"varint,4,opt,name=newer,proto3" json:"newer,omitempty"`
+	// Why it is not taken: a reason constant; empty when it is, or when the server has it.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The same for people.
+	Message       string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfferedFile) Reset() {
+	*x = OfferedFile{}
+	mi := &file_countersign_v1_release_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferedFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferedFile) ProtoMessage() {}
+
+func (x *OfferedFile) ProtoReflect() protoreflect.Message {
+	mi := &file_countersign_v1_release_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferedFile.ProtoReflect.Descriptor instead.
+func (*OfferedFile) Descriptor() ([]byte, []int) {
+	return file_countersign_v1_release_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *OfferedFile) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *OfferedFile) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *OfferedFile) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *OfferedFile) GetNewer() bool {
+	if x != nil {
+		return x.Newer
+	}
+	return false
+}
+
+func (x *OfferedFile) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *OfferedFile) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// OfferFilesResponse says what became of each.
+type OfferFilesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of the request.
+	Files         []*OfferedFile `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfferFilesResponse) Reset() {
+	*x = OfferFilesResponse{}
+	mi := &file_countersign_v1_release_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferFilesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferFilesResponse) ProtoMessage() {}
+
+func (x *OfferFilesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_countersign_v1_release_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferFilesResponse.ProtoReflect.Descriptor instead.
+func (*OfferFilesResponse) Descriptor() ([]byte, []int) {
+	return file_countersign_v1_release_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *OfferFilesResponse) GetFiles() []*OfferedFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
 var File_countersign_v1_release_proto protoreflect.FileDescriptor
 
 const file_countersign_v1_release_proto_rawDesc = "" +
@@ -1403,14 +1651,33 @@ const file_countersign_v1_release_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"W\n" +
 	"\x0eCancelResponse\x12'\n" +
 	"\x0fvoid_signatures\x18\x01 \x01(\x05R\x0evoidSignatures\x12\x1c\n" +
-	"\tsuccessor\x18\x02 \x01(\tR\tsuccessor*\x8c\x01\n" +
+	"\tsuccessor\x18\x02 \x01(\tR\tsuccessor\"R\n" +
+	"\bRoleFile\x12\x1e\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\tR\n" +
+	"repository\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"C\n" +
+	"\x11OfferFilesRequest\x12.\n" +
+	"\x05files\x18\x01 \x03(\v2\x18.countersign.v1.RoleFileR\x05files\"\xa3\x01\n" +
+	"\vOfferedFile\x12\x1e\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\tR\n" +
+	"repository\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\x12\x14\n" +
+	"\x05newer\x18\x04 \x01(\bR\x05newer\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\"G\n" +
+	"\x12OfferFilesResponse\x121\n" +
+	"\x05files\x18\x01 \x03(\v2\x1b.countersign.v1.OfferedFileR\x05files*\x8c\x01\n" +
 	"\n" +
 	"EventState\x12\x1b\n" +
 	"\x17EVENT_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10EVENT_STATE_OPEN\x10\x01\x12\x19\n" +
 	"\x15EVENT_STATE_PUBLISHED\x10\x02\x12\x15\n" +
 	"\x11EVENT_STATE_STALE\x10\x03\x12\x19\n" +
-	"\x15EVENT_STATE_CANCELLED\x10\x042\x95\x05\n" +
+	"\x15EVENT_STATE_CANCELLED\x10\x042\xea\x05\n" +
 	"\aRelease\x12Y\n" +
 	"\fUploadStatus\x12#.countersign.v1.UploadStatusRequest\x1a$.countersign.v1.UploadStatusResponse\x12I\n" +
 	"\x06Upload\x12\x1d.countersign.v1.UploadRequest\x1a\x1e.countersign.v1.UploadResponse(\x01\x12P\n" +
@@ -1420,7 +1687,9 @@ const file_countersign_v1_release_proto_rawDesc = "" +
 	"ListEvents\x12!.countersign.v1.ListEventsRequest\x1a\".countersign.v1.ListEventsResponse\x12Y\n" +
 	"\fAddSignature\x12#.countersign.v1.AddSignatureRequest\x1a$.countersign.v1.AddSignatureResponse\x12J\n" +
 	"\aPublish\x12\x1e.countersign.v1.PublishRequest\x1a\x1f.countersign.v1.PublishResponse\x12G\n" +
-	"\x06Cancel\x12\x1d.countersign.v1.CancelRequest\x1a\x1e.countersign.v1.CancelResponseBKZIgithub.com/countersign-ota/countersign/proto/countersign/v1;countersignv1b\x06proto3"
+	"\x06Cancel\x12\x1d.countersign.v1.CancelRequest\x1a\x1e.countersign.v1.CancelResponse\x12S\n" +
+	"\n" +
+	"OfferFiles\x12!.countersign.v1.OfferFilesRequest\x1a\".countersign.v1.OfferFilesResponseBKZIgithub.com/countersign-ota/countersign/proto/countersign/v1;countersignv1b\x06proto3"
 
 var (
 	file_countersign_v1_release_proto_rawDescOnce sync.Once
@@ -1435,7 +1704,7 @@ func file_countersign_v1_release_proto_rawDescGZIP() []byte {
 }
 
 var file_countersign_v1_release_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_countersign_v1_release_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_countersign_v1_release_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_countersign_v1_release_proto_goTypes = []any{
 	(EventState)(0),              // 0: countersign.v1.EventState
 	(*UploadStatusRequest)(nil),  // 1: countersign.v1.UploadStatusRequest
@@ -1459,6 +1728,10 @@ var file_countersign_v1_release_proto_goTypes = []any{
 	(*PublishedRole)(nil),        // 19: countersign.v1.PublishedRole
 	(*CancelRequest)(nil),        // 20: countersign.v1.CancelRequest
 	(*CancelResponse)(nil),       // 21: countersign.v1.CancelResponse
+	(*RoleFile)(nil),             // 22: countersign.v1.RoleFile
+	(*OfferFilesRequest)(nil),    // 23: countersign.v1.OfferFilesRequest
+	(*OfferedFile)(nil),          // 24: countersign.v1.OfferedFile
+	(*OfferFilesResponse)(nil),   // 25: countersign.v1.OfferFilesResponse
 }
 var file_countersign_v1_release_proto_depIdxs = []int32{
 	4,  // 0: countersign.v1.UploadRequest.header:type_name -> countersign.v1.UploadHeader
@@ -1469,27 +1742,31 @@ var file_countersign_v1_release_proto_depIdxs = []int32{
 	13, // 5: countersign.v1.AddSignatureRequest.signatures:type_name -> countersign.v1.Signature
 	15, // 6: countersign.v1.AddSignatureResponse.outcomes:type_name -> countersign.v1.SignatureOutcome
 	19, // 7: countersign.v1.PublishResponse.roles:type_name -> countersign.v1.PublishedRole
-	1,  // 8: countersign.v1.Release.UploadStatus:input_type -> countersign.v1.UploadStatusRequest
-	3,  // 9: countersign.v1.Release.Upload:input_type -> countersign.v1.UploadRequest
-	6,  // 10: countersign.v1.Release.OpenEvent:input_type -> countersign.v1.OpenEventRequest
-	8,  // 11: countersign.v1.Release.GetEvent:input_type -> countersign.v1.GetEventRequest
-	11, // 12: countersign.v1.Release.ListEvents:input_type -> countersign.v1.ListEventsRequest
-	14, // 13: countersign.v1.Release.AddSignature:input_type -> countersign.v1.AddSignatureRequest
-	17, // 14: countersign.v1.Release.Publish:input_type -> countersign.v1.PublishRequest
-	20, // 15: countersign.v1.Release.Cancel:input_type -> countersign.v1.CancelRequest
-	2,  // 16: countersign.v1.Release.UploadStatus:output_type -> countersign.v1.UploadStatusResponse
-	5,  // 17: countersign.v1.Release.Upload:output_type -> countersign.v1.UploadResponse
-	7,  // 18: countersign.v1.Release.OpenEvent:output_type -> countersign.v1.OpenEventResponse
-	9,  // 19: countersign.v1.Release.GetEvent:output_type -> countersign.v1.GetEventResponse
-	12, // 20: countersign.v1.Release.ListEvents:output_type -> countersign.v1.ListEventsResponse
-	16, // 21: countersign.v1.Release.AddSignature:output_type -> countersign.v1.AddSignatureResponse
-	18, // 22: countersign.v1.Release.Publish:output_type -> countersign.v1.PublishResponse
-	21, // 23: countersign.v1.Release.Cancel:output_type -> countersign.v1.CancelResponse
-	16, // [16:24] is the sub-list for method output_type
-	8,  // [8:16] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	22, // 8: countersign.v1.OfferFilesRequest.files:type_name -> countersign.v1.RoleFile
+	24, // 9: countersign.v1.OfferFilesResponse.files:type_name -> countersign.v1.OfferedFile
+	1,  // 10: countersign.v1.Release.UploadStatus:input_type -> countersign.v1.UploadStatusRequest
+	3,  // 11: countersign.v1.Release.Upload:input_type -> countersign.v1.UploadRequest
+	6,  // 12: countersign.v1.Release.OpenEvent:input_type -> countersign.v1.OpenEventRequest
+	8,  // 13: countersign.v1.Release.GetEvent:input_type -> countersign.v1.GetEventRequest
+	11, // 14: countersign.v1.Release.ListEvents:input_type -> countersign.v1.ListEventsRequest
+	14, // 15: countersign.v1.Release.AddSignature:input_type -> countersign.v1.AddSignatureRequest
+	17, // 16: countersign.v1.Release.Publish:input_type -> countersign.v1.PublishRequest
+	20, // 17: countersign.v1.Release.Cancel:input_type -> countersign.v1.CancelRequest
+	23, // 18: countersign.v1.Release.OfferFiles:input_type -> countersign.v1.OfferFilesRequest
+	2,  // 19: countersign.v1.Release.UploadStatus:output_type -> countersign.v1.UploadStatusResponse
+	5,  // 20: countersign.v1.Release.Upload:output_type -> countersign.v1.UploadResponse
+	7,  // 21: countersign.v1.Release.OpenEvent:output_type -> countersign.v1.OpenEventResponse
+	9,  // 22: countersign.v1.Release.GetEvent:output_type -> countersign.v1.GetEventResponse
+	12, // 23: countersign.v1.Release.ListEvents:output_type -> countersign.v1.ListEventsResponse
+	16, // 24: countersign.v1.Release.AddSignature:output_type -> countersign.v1.AddSignatureResponse
+	18, // 25: countersign.v1.Release.Publish:output_type -> countersign.v1.PublishResponse
+	21, // 26: countersign.v1.Release.Cancel:output_type -> countersign.v1.CancelResponse
+	25, // 27: countersign.v1.Release.OfferFiles:output_type -> countersign.v1.OfferFilesResponse
+	19, // [19:28] is the sub-list for method output_type
+	10, // [10:19] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_countersign_v1_release_proto_init() }
@@ -1507,7 +1784,7 @@ func file_countersign_v1_release_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_countersign_v1_release_proto_rawDesc), len(file_countersign_v1_release_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

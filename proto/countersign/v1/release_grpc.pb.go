@@ -27,6 +27,7 @@ const (
 	Release_AddSignature_FullMethodName = "/countersign.v1.Release/AddSignature"
 	Release_Publish_FullMethodName      = "/countersign.v1.Release/Publish"
 	Release_Cancel_FullMethodName       = "/countersign.v1.Release/Cancel"
+	Release_OfferFiles_FullMethodName   = "/countersign.v1.Release/OfferFiles"
 )
 
 // ReleaseClient is the client API for Release service.
@@ -54,6 +55,9 @@ type ReleaseClient interface {
 	Publish(ctx context.Context, in *PublishRequest, opts ...grpc.CallOption) (*PublishResponse, error)
 	// Cancel voids an open event; the opener or any signer of its roles may.
 	Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error)
+	// OfferFiles shows role files that are newer than what this server has published. What verifies from
+	// the server's own roots on is kept for recovery, and raises repository-behind-field.
+	OfferFiles(ctx context.Context, in *OfferFilesRequest, opts ...grpc.CallOption) (*OfferFilesResponse, error)
 }
 
 type releaseClient struct {
@@ -147,6 +151,16 @@ func (c *releaseClient) Cancel(ctx context.Context, in *CancelRequest, opts ...g
 	return out, nil
 }
 
+func (c *releaseClient) OfferFiles(ctx context.Context, in *OfferFilesRequest, opts ...grpc.CallOption) (*OfferFilesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(OfferFilesResponse)
+	err := c.cc.Invoke(ctx, Release_OfferFiles_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ReleaseServer is the server API for Release service.
 // All implementations must embed UnimplementedReleaseServer
 // for forward compatibility.
@@ -172,6 +186,9 @@ type ReleaseServer interface {
 	Publish(context.Context, *PublishRequest) (*PublishResponse, error)
 	// Cancel voids an open event; the opener or any signer of its roles may.
 	Cancel(context.Context, *CancelRequest) (*CancelResponse, error)
+	// OfferFiles shows role files that are newer than what this server has published. What verifies from
+	// the server's own roots on is kept for recovery, and raises repository-behind-field.
+	OfferFiles(context.Context, *OfferFilesRequest) (*OfferFilesResponse, error)
 	mustEmbedUnimplementedReleaseServer()
 }
 
@@ -205,6 +222,9 @@ func (UnimplementedReleaseServer) Publish(context.Context, *PublishRequest) (*Pu
 }
 func (UnimplementedReleaseServer) Cancel(context.Context, *CancelRequest) (*CancelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Cancel not implemented")
+}
+func (UnimplementedReleaseServer) OfferFiles(context.Context, *OfferFilesRequest) (*OfferFilesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method OfferFiles not implemented")
 }
 func (UnimplementedReleaseServer) mustEmbedUnimplementedReleaseServer() {}
 func (UnimplementedReleaseServer) testEmbeddedByValue()                 {}
@@ -360,6 +380,24 @@ func _Release_Cancel_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Release_OfferFiles_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OfferFilesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReleaseServer).OfferFiles(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Release_OfferFiles_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReleaseServer).OfferFiles(ctx, req.(*OfferFilesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Release_ServiceDesc is the grpc.ServiceDesc for Release service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -394,6 +432,10 @@ var Release_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Cancel",
 			Handler:    _Release_Cancel_Handler,
+		},
+		{
+			MethodName: "OfferFiles",
+			Handler:    _Release_OfferFiles_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -169,7 +169,7 @@ type EventRecord struct {
 	OpenedBy string `protobuf:"bytes,3,opt,name=opened_by,json=openedBy,proto3" json:"opened_by,omitempty"`
 	// When, Unix seconds.
 	OpenedAt int64 `protobuf:"varint,4,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
-	// Event that made it stale, 32 bytes.
+	// Event that made it stale, 32 bytes; empty where recovery did.
 	StaleBy []byte `protobuf:"bytes,5,opt,name=stale_by,json=staleBy,proto3" json:"stale_by,omitempty"`
 	// What publishing made public.
 	Published []*PublishedRole `protobuf:"bytes,6,rep,name=published,proto3" json:"published,omitempty"`
@@ -282,7 +282,10 @@ type BlobRecord struct {
 	// Length in bytes.
 	Length int64 `protobuf:"varint,1,opt,name=length,proto3" json:"length,omitempty"`
 	// True once the whole file is durable and its hash was checked.
-	Complete      bool `protobuf:"varint,2,opt,name=complete,proto3" json:"complete,omitempty"`
+	Complete bool `protobuf:"varint,2,opt,name=complete,proto3" json:"complete,omitempty"`
+	// True while a role file in force names the file and its bytes are gone, as recovery found; an upload
+	// heals it.
+	Missing       bool `protobuf:"varint,3,opt,name=missing,proto3" json:"missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -331,6 +334,86 @@ func (x *BlobRecord) GetComplete() bool {
 	return false
 }
 
+func (x *BlobRecord) GetMissing() bool {
+	if x != nil {
+		return x.Missing
+	}
+	return false
+}
+
+// NewerRecord is a verified role file that somebody showed and that is newer than what is in force here.
+type NewerRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The file as shown.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// SHA-256 of its canonical signed part.
+	Digest []byte `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Who showed it first, as in AuditRecord.actor.
+	From string `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	// When, Unix seconds.
+	At            int64 `protobuf:"varint,4,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewerRecord) Reset() {
+	*x = NewerRecord{}
+	mi := &file_countersign_v1_store_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewerRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewerRecord) ProtoMessage() {}
+
+func (x *NewerRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_countersign_v1_store_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewerRecord.ProtoReflect.Descriptor instead.
+func (*NewerRecord) Descriptor() ([]byte, []int) {
+	return file_countersign_v1_store_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *NewerRecord) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *NewerRecord) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *NewerRecord) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *NewerRecord) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
 // OperatorRecord is a person who may speak to the server.
 type OperatorRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -357,7 +440,7 @@ type OperatorRecord struct {
 
 func (x *OperatorRecord) Reset() {
 	*x = OperatorRecord{}
-	mi := &file_countersign_v1_store_proto_msgTypes[4]
+	mi := &file_countersign_v1_store_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -369,7 +452,7 @@ func (x *OperatorRecord) String() string {
 func (*OperatorRecord) ProtoMessage() {}
 
 func (x *OperatorRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_store_proto_msgTypes[4]
+	mi := &file_countersign_v1_store_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -382,7 +465,7 @@ func (x *OperatorRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorRecord.ProtoReflect.Descriptor instead.
 func (*OperatorRecord) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_store_proto_rawDescGZIP(), []int{4}
+	return file_countersign_v1_store_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *OperatorRecord) GetRoles() []string {
@@ -458,7 +541,7 @@ type DeviceRecord struct {
 
 func (x *DeviceRecord) Reset() {
 	*x = DeviceRecord{}
-	mi := &file_countersign_v1_store_proto_msgTypes[5]
+	mi := &file_countersign_v1_store_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -470,7 +553,7 @@ func (x *DeviceRecord) String() string {
 func (*DeviceRecord) ProtoMessage() {}
 
 func (x *DeviceRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_store_proto_msgTypes[5]
+	mi := &file_countersign_v1_store_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -483,7 +566,7 @@ func (x *DeviceRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceRecord.ProtoReflect.Descriptor instead.
 func (*DeviceRecord) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_store_proto_rawDescGZIP(), []int{5}
+	return file_countersign_v1_store_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DeviceRecord) GetPublicKey() []byte {
@@ -533,7 +616,7 @@ type TokenRecord struct {
 
 func (x *TokenRecord) Reset() {
 	*x = TokenRecord{}
-	mi := &file_countersign_v1_store_proto_msgTypes[6]
+	mi := &file_countersign_v1_store_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +628,7 @@ func (x *TokenRecord) String() string {
 func (*TokenRecord) ProtoMessage() {}
 
 func (x *TokenRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_store_proto_msgTypes[6]
+	mi := &file_countersign_v1_store_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +641,7 @@ func (x *TokenRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenRecord.ProtoReflect.Descriptor instead.
 func (*TokenRecord) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_store_proto_rawDescGZIP(), []int{6}
+	return file_countersign_v1_store_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TokenRecord) GetSecret() []byte {
@@ -617,7 +700,7 @@ type AuditRecord struct {
 
 func (x *AuditRecord) Reset() {
 	*x = AuditRecord{}
-	mi := &file_countersign_v1_store_proto_msgTypes[7]
+	mi := &file_countersign_v1_store_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +712,7 @@ func (x *AuditRecord) String() string {
 func (*AuditRecord) ProtoMessage() {}
 
 func (x *AuditRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_store_proto_msgTypes[7]
+	mi := &file_countersign_v1_store_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +725,7 @@ func (x *AuditRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRecord.ProtoReflect.Descriptor instead.
 func (*AuditRecord) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_store_proto_rawDescGZIP(), []int{7}
+	return file_countersign_v1_store_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AuditRecord) GetAt() int64 {
@@ -712,11 +795,17 @@ const file_countersign_v1_store_proto_rawDesc = "" +
 	"\tpublished\x18\x06 \x03(\v2\x1d.countersign.v1.PublishedRoleR\tpublished\x12#\n" +
 	"\rcancel_reason\x18\a \x01(\tR\fcancelReason\x12\x14\n" +
 	"\x05order\x18\b \x01(\x04R\x05order\x12!\n" +
-	"\fsuccessor_of\x18\t \x01(\fR\vsuccessorOf\"@\n" +
+	"\fsuccessor_of\x18\t \x01(\fR\vsuccessorOf\"Z\n" +
 	"\n" +
 	"BlobRecord\x12\x16\n" +
 	"\x06length\x18\x01 \x01(\x03R\x06length\x12\x1a\n" +
-	"\bcomplete\x18\x02 \x01(\bR\bcomplete\"\xfe\x01\n" +
+	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12\x18\n" +
+	"\amissing\x18\x03 \x01(\bR\amissing\"]\n" +
+	"\vNewerRecord\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02at\x18\x04 \x01(\x03R\x02at\"\xfe\x01\n" +
 	"\x0eOperatorRecord\x12\x14\n" +
 	"\x05roles\x18\x01 \x03(\tR\x05roles\x12\x12\n" +
 	"\x04site\x18\x02 \x01(\tR\x04site\x12\x18\n" +
@@ -761,27 +850,28 @@ func file_countersign_v1_store_proto_rawDescGZIP() []byte {
 	return file_countersign_v1_store_proto_rawDescData
 }
 
-var file_countersign_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_countersign_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_countersign_v1_store_proto_goTypes = []any{
 	(*RoleRecord)(nil),     // 0: countersign.v1.RoleRecord
 	(*UsedRecord)(nil),     // 1: countersign.v1.UsedRecord
 	(*EventRecord)(nil),    // 2: countersign.v1.EventRecord
 	(*BlobRecord)(nil),     // 3: countersign.v1.BlobRecord
-	(*OperatorRecord)(nil), // 4: countersign.v1.OperatorRecord
-	(*DeviceRecord)(nil),   // 5: countersign.v1.DeviceRecord
-	(*TokenRecord)(nil),    // 6: countersign.v1.TokenRecord
-	(*AuditRecord)(nil),    // 7: countersign.v1.AuditRecord
-	(EventState)(0),        // 8: countersign.v1.EventState
-	(*PublishedRole)(nil),  // 9: countersign.v1.PublishedRole
+	(*NewerRecord)(nil),    // 4: countersign.v1.NewerRecord
+	(*OperatorRecord)(nil), // 5: countersign.v1.OperatorRecord
+	(*DeviceRecord)(nil),   // 6: countersign.v1.DeviceRecord
+	(*TokenRecord)(nil),    // 7: countersign.v1.TokenRecord
+	(*AuditRecord)(nil),    // 8: countersign.v1.AuditRecord
+	(EventState)(0),        // 9: countersign.v1.EventState
+	(*PublishedRole)(nil),  // 10: countersign.v1.PublishedRole
 }
 var file_countersign_v1_store_proto_depIdxs = []int32{
-	8, // 0: countersign.v1.EventRecord.state:type_name -> countersign.v1.EventState
-	9, // 1: countersign.v1.EventRecord.published:type_name -> countersign.v1.PublishedRole
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	9,  // 0: countersign.v1.EventRecord.state:type_name -> countersign.v1.EventState
+	10, // 1: countersign.v1.EventRecord.published:type_name -> countersign.v1.PublishedRole
+	2,  // [2:2] is the sub-list for method output_type
+	2,  // [2:2] is the sub-list for method input_type
+	2,  // [2:2] is the sub-list for extension type_name
+	2,  // [2:2] is the sub-list for extension extendee
+	0,  // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_countersign_v1_store_proto_init() }
@@ -796,7 +886,7 @@ func file_countersign_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_countersign_v1_store_proto_rawDesc), len(file_countersign_v1_store_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -59,8 +59,8 @@ func CheckMeta(key string) error {
 // version, nil if there is none; current is the newest version, 0 if there is none. It reports
 // whether there is anything to write.
 func PutRole(role string, version, current int64, old, rec *pb.RoleRecord) (write bool, err error) {
-	if version < 1 || version > maxVersion {
-		return false, reason.Errorf(reason.IntegerRange, "role %q: version %d: want 1 to 2^53", role, version)
+	if err := CheckVersion(role, version); err != nil {
+		return false, err
 	}
 	if len(rec.GetDigest()) != digestSize || len(rec.GetData()) == 0 {
 		return false, reason.Errorf(reason.Malformed, "role %q version %d: a record needs data and a digest of %d bytes, not of %d", role, version, digestSize, len(rec.GetDigest()))
@@ -80,6 +80,14 @@ func PutRole(role string, version, current int64, old, rec *pb.RoleRecord) (writ
 		return false, reason.Errorf(reason.EventPublished, "role %q version %d is published already, with other signatures", role, version)
 	}
 	return false, nil
+}
+
+// CheckVersion refuses what is no version of a role.
+func CheckVersion(role string, version int64) error {
+	if version < 1 || version > maxVersion {
+		return reason.Errorf(reason.IntegerRange, "role %q: version %d: want 1 to 2^53", role, version)
+	}
+	return nil
 }
 
 // MergeUsed returns the higher of each part of old (nil if there is none) and rec.

@@ -15,6 +15,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"io"
 	"iter"
 
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
@@ -83,8 +84,14 @@ type View interface {
 	// OpenEvent returns the event that is open on a role, if there is one.
 	OpenEvent(r metadata.Repository, role string) (id EventID, ok bool, err error)
 
-	// Blob returns what is known of a file.
+	// Blob returns what is known of a file. Blobs yields all of them, by SHA-256, without reading more
+	// than it yields; after an error it stops.
 	Blob(sha256 [32]byte) (*pb.BlobRecord, error)
+	Blobs() iter.Seq2[Blob, error]
+
+	// Newer returns verified role files that are newer than those in force, by repository (image first),
+	// role and version.
+	Newer() ([]Newer, error)
 
 	// Operator returns a person; OperatorByKey finds the person by the DER SubjectPublicKeyInfo of
 	// the connection key in force or of the next one. Operators returns all, by id.
@@ -92,9 +99,11 @@ type View interface {
 	OperatorByKey(spki []byte) (id string, rec *pb.OperatorRecord, err error)
 	Operators() ([]Operator, error)
 
-	// Device returns a device; DeviceByKey finds it by the key in force.
+	// Device returns a device; DeviceByKey finds it by the key in force. Devices yields all, by id,
+	// without reading more than it yields; after an error it stops.
 	Device(id string) (*pb.DeviceRecord, error)
 	DeviceByKey(spki []byte) (id string, rec *pb.DeviceRecord, err error)
+	Devices() iter.Seq2[Device, error]
 
 	// Token returns a one-time token; Tokens returns all, by id.
 	Token(id string) (*pb.TokenRecord, error)
@@ -133,6 +142,12 @@ type Tx interface {
 	// PutBlob stores what is known of a file.
 	PutBlob(sha256 [32]byte, rec *pb.BlobRecord) error
 
+	// PutNewer keeps a verified role file for recovery, in place of one that is kept for this version.
+	// Reason integer-range.
+	PutNewer(r metadata.Repository, role string, version int64, rec *pb.NewerRecord) error
+	// DeleteNewer removes one; that there is none is no error.
+	DeleteNewer(r metadata.Repository, role string, version int64) error
+
 	// PutOperator and PutDevice store a person or device and find it by its keys from then on, no
 	// longer by older ones. Reason key-twice if a key is another's.
 	PutOperator(id string, rec *pb.OperatorRecord) error
@@ -150,7 +165,20 @@ const (
 	MetaFormat = "format"
 	// MetaDeployment is the name of the deployment, which never changes.
 	MetaDeployment = "deployment"
+	// MetaRestored says that the store is a restored copy and what is known about it: until recovery
+	// empties it, nothing is signed, opened or published.
+	MetaRestored = "restored"
+	// MetaUnsigned is not empty while the snapshot in force does not name all roles in force, since the
+	// root names online keys that this server does not have.
+	MetaUnsigned = "unsigned"
 )
+
+// Snapshotter is a Store that can copy itself while it is used.
+type Snapshotter interface {
+	// Snapshot writes one state of the store to w, in the form that the implementation opens, and lets
+	// updates go on meanwhile.
+	Snapshot(ctx context.Context, w io.Writer) error
+}
 
 // RoleVersion is a role and its newest version.
 type RoleVersion struct {
@@ -176,6 +204,26 @@ type EventQuery struct {
 type Operator struct {
 	ID     string
 	Record *pb.OperatorRecord
+}
+
+// Device is a device and its id.
+type Device struct {
+	ID     string
+	Record *pb.DeviceRecord
+}
+
+// Blob is a file and its SHA-256.
+type Blob struct {
+	SHA256 [32]byte
+	Record *pb.BlobRecord
+}
+
+// Newer is a version of a role that is not in force.
+type Newer struct {
+	Repository metadata.Repository
+	Role       string
+	Version    int64
+	Record     *pb.NewerRecord
 }
 
 // Token is a one-time token and its id.

@@ -106,6 +106,36 @@ func (t *tx) scan(bucket, from, prefix []byte, fn func(key, value []byte) (more 
 	})
 }
 
+// pageRecords is how many records pages reads at a time.
+const pageRecords = 512
+
+// pages calls fn with every key and value of a bucket, in order, some at a time; what it returns then
+// runs outside of bbolt, where it may call anything, and says whether to go on. Key and value are only
+// valid during the call of fn, which MUST NOT call anything but decode.
+func (t *tx) pages(bucket []byte, fn func(key, value []byte) (then func() bool, err error)) error {
+	var from []byte
+	for {
+		var todo []func() bool
+		err := t.scan(bucket, from, nil, func(k, v []byte) (bool, error) {
+			then, err := fn(k, v)
+			todo = append(todo, then)
+			from = append(bytes.Clone(k), 0) // the least key above k
+			return len(todo) < pageRecords, err
+		})
+		if err != nil {
+			return err
+		}
+		for _, then := range todo {
+			if !then() {
+				return nil
+			}
+		}
+		if len(todo) < pageRecords {
+			return nil
+		}
+	}
+}
+
 // before returns copies of the last key below limit and of its value; nil if there is none.
 func (t *tx) before(bucket, limit []byte) (key, value []byte, err error) {
 	err = t.s.guard(func() error {

@@ -21,6 +21,7 @@
 //	device        id                      DeviceRecord            by id       [identity]
 //	device_key    SPKI, DER               device id               -           [identity]
 //	token         id                      TokenRecord             by id       [identity]
+//	newer         r ‖ role ‖ 0 ‖ version  NewerRecord             by version  [publish]
 //	audit         sequence number, from 1 AuditRecord             by number   [all]
 //
 // A role's name holds no NUL, so no role's versions stand between another's. operator_key and
@@ -65,12 +66,15 @@ var (
 	bucketDevice      = []byte("device")
 	bucketDeviceKey   = []byte("device_key")
 	bucketToken       = []byte("token")
+	bucketNewer       = []byte("newer")
 	bucketAudit       = []byte("audit")
 
 	buckets = [][]byte{
 		bucketMeta, bucketRole, bucketCurrent, bucketUsed, bucketEvent, bucketEventOrder, bucketOpen, bucketBlob,
-		bucketOperator, bucketOperatorKey, bucketDevice, bucketDeviceKey, bucketToken, bucketAudit,
+		bucketOperator, bucketOperatorKey, bucketDevice, bucketDeviceKey, bucketToken, bucketNewer, bucketAudit,
 	}
+	// added are buckets that files of format 1 did not have from the beginning; Open makes them.
+	added = [][]byte{bucketNewer}
 )
 
 // Store is a store in one file. It is safe for concurrent use.

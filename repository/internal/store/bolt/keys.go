@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/countersign-ota/countersign/proto/metadata"
@@ -33,4 +34,21 @@ func roleKey(r metadata.Repository, role string) []byte {
 // versionKey is r ‖ role ‖ 0 ‖ version.
 func versionKey(r metadata.Repository, role string, version int64) []byte {
 	return binary.BigEndian.AppendUint64(append(roleKey(r, role), 0), uint64(version))
+}
+
+// parseVersionKey reads what versionKey wrote; false if it did not.
+func parseVersionKey(b []byte) (r metadata.Repository, role string, version int64, ok bool) {
+	end := len(b) - 9
+	if end < 1 || b[end] != 0 || bytes.IndexByte(b[:end], 0) >= 0 {
+		return "", "", 0, false
+	}
+	switch b[0] {
+	case 'i':
+		r = metadata.Image
+	case 'd':
+		r = metadata.Director
+	default:
+		return "", "", 0, false
+	}
+	return r, string(b[1:end]), int64(binary.BigEndian.Uint64(b[end+1:])), true //nolint:gosec // versionKey wrote an int64
 }

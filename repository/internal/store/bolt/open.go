@@ -98,12 +98,44 @@ func Open(path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fileError(err, path)
 	}
+	if err := s.addBuckets(); err != nil {
+		_ = s.db.Close()
+		return nil, err
+	}
 	if err := s.checkFormat(); err != nil {
 		_ = s.db.Close()
 		return nil, err
 	}
 	s.group = newGroup(s, o.Window, o.MaxBatch)
 	return s, nil
+}
+
+// addBuckets makes the buckets that came later, where the file is otherwise one of ours. It writes
+// nothing when all are there.
+func (s *Store) addBuckets() error {
+	missing := false
+	err := s.view(func(t *tx) error {
+		return s.guard(func() error {
+			for _, name := range added {
+				missing = missing || t.b.Bucket(name) == nil
+			}
+			missing = missing && t.b.Bucket(bucketMeta) != nil
+			return nil
+		})
+	})
+	if err != nil || !missing {
+		return err
+	}
+	return fileError(s.guard(func() error {
+		return s.db.Update(func(tx *bolt.Tx) error {
+			for _, name := range added {
+				if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}), s.path)
 }
 
 // boltOptions are those of every handle. NoFreelistSync: the list of free pages is not written with

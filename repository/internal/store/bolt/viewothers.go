@@ -1,7 +1,10 @@
 package bolt
 
 import (
+	"iter"
+
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
+	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/repository/internal/store"
 )
 
@@ -16,6 +19,42 @@ func (t *tx) Blob(sha256 [32]byte) (*pb.BlobRecord, error) {
 		return nil, err
 	}
 	return rec, nil
+}
+
+func (t *tx) Blobs() iter.Seq2[store.Blob, error] {
+	return func(yield func(store.Blob, error) bool) {
+		err := t.pages(bucketBlob, func(k, v []byte) (func() bool, error) {
+			if len(k) != 32 {
+				return nil, t.damaged(bucketBlob, k)
+			}
+			b := store.Blob{SHA256: [32]byte(k), Record: new(pb.BlobRecord)}
+			return func() bool { return yield(b, nil) }, t.decode(bucketBlob, k, v, b.Record)
+		})
+		if err != nil {
+			yield(store.Blob{}, err)
+		}
+	}
+}
+
+func (t *tx) Newer() ([]store.Newer, error) {
+	var image, director []store.Newer
+	err := t.scan(bucketNewer, nil, nil, func(k, v []byte) (bool, error) {
+		r, role, version, ok := parseVersionKey(k)
+		if !ok {
+			return false, t.damaged(bucketNewer, k)
+		}
+		n := store.Newer{Repository: r, Role: role, Version: version, Record: new(pb.NewerRecord)}
+		if r == metadata.Image {
+			image = append(image, n)
+		} else {
+			director = append(director, n)
+		}
+		return true, t.decode(bucketNewer, k, v, n.Record)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return append(image, director...), nil
 }
 
 func (t *tx) Operator(id string) (*pb.OperatorRecord, error) {
@@ -83,6 +122,18 @@ func (t *tx) DeviceByKey(spki []byte) (string, *pb.DeviceRecord, error) {
 		return "", nil, err
 	}
 	return string(id), rec, nil
+}
+
+func (t *tx) Devices() iter.Seq2[store.Device, error] {
+	return func(yield func(store.Device, error) bool) {
+		err := t.pages(bucketDevice, func(k, v []byte) (func() bool, error) {
+			d := store.Device{ID: string(k), Record: new(pb.DeviceRecord)}
+			return func() bool { return yield(d, nil) }, t.decode(bucketDevice, k, v, d.Record)
+		})
+		if err != nil {
+			yield(store.Device{}, err)
+		}
+	}
 }
 
 func (t *tx) Token(id string) (*pb.TokenRecord, error) {

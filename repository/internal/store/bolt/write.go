@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"errors"
 
 	"google.golang.org/protobuf/proto"
 
@@ -119,6 +120,20 @@ func (t *tx) ClearOpen(r metadata.Repository, role string) error {
 
 func (t *tx) PutBlob(sha256 [32]byte, rec *pb.BlobRecord) error {
 	return t.putRecord(bucketBlob, sha256[:], rec)
+}
+
+func (t *tx) PutNewer(r metadata.Repository, role string, version int64, rec *pb.NewerRecord) error {
+	if err := errors.Join(store.CheckRole(r, role), store.CheckVersion(role, version)); err != nil {
+		return err
+	}
+	return t.putRecord(bucketNewer, versionKey(r, role, version), rec)
+}
+
+func (t *tx) DeleteNewer(r metadata.Repository, role string, version int64) error {
+	if err := errors.Join(store.CheckRole(r, role), store.CheckVersion(role, version)); err != nil {
+		return err
+	}
+	return t.delete(bucketNewer, versionKey(r, role, version))
 }
 
 func (t *tx) PutOperator(id string, rec *pb.OperatorRecord) error {

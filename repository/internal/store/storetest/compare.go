@@ -83,6 +83,10 @@ func drawOp(t *rapid.T) op {
 		{fmt.Sprintf("PutBlob(%s, %d)", id, n), func(tx store.Tx) error {
 			return tx.PutBlob(eventID(id), &pb.BlobRecord{Length: n})
 		}},
+		{fmt.Sprintf("PutNewer(%s, %s, %d, %s)", r, name, n, content), func(tx store.Tx) error {
+			return tx.PutNewer(r, name, n, &pb.NewerRecord{Data: []byte(content)})
+		}},
+		{fmt.Sprintf("DeleteNewer(%s, %s, %d)", r, name, n), func(tx store.Tx) error { return tx.DeleteNewer(r, name, n) }},
 		{fmt.Sprintf("PutOperator(%s, %s, %s)", id, key, next), func(tx store.Tx) error {
 			return tx.PutOperator(id, operator(key, next))
 		}},
@@ -178,6 +182,14 @@ func dumpView(out *strings.Builder, v store.View) {
 	}
 	operators, err := v.Operators()
 	line("operators", names(operators, func(o store.Operator) string { return o.ID + wire(o.Record) }), err)
+	for b, err := range v.Blobs() {
+		line("blobs", b.SHA256, wire(b.Record), err)
+	}
+	for d, err := range v.Devices() {
+		line("devices", d.ID, wire(d.Record), err)
+	}
+	newer, err := v.Newer()
+	line("newer", names(newer, func(n store.Newer) string { return fmt.Sprint(n.Repository, n.Role, n.Version, wire(n.Record)) }), err)
 	tokens, err := v.Tokens()
 	line("tokens", names(tokens, func(k store.Token) string { return k.ID + wire(k.Record) }), err)
 	for _, from := range []uint64{0, 2} {

@@ -32,6 +32,7 @@ func NewModel() *Model {
 		event: map[store.EventID]*pb.EventRecord{}, open: map[roleKey]store.EventID{},
 		blob: map[[32]byte]*pb.BlobRecord{}, operator: map[string]*pb.OperatorRecord{},
 		device: map[string]*pb.DeviceRecord{}, token: map[string]*pb.TokenRecord{},
+		newer: map[versionKey]*pb.NewerRecord{},
 	}}
 }
 
@@ -57,6 +58,7 @@ type state struct {
 	operator map[string]*pb.OperatorRecord
 	device   map[string]*pb.DeviceRecord
 	token    map[string]*pb.TokenRecord
+	newer    map[versionKey]*pb.NewerRecord
 	audit    []*pb.AuditRecord
 	orders   uint64
 }
@@ -65,7 +67,7 @@ func (s *state) clone() *state {
 	return &state{
 		meta: maps.Clone(s.meta), role: maps.Clone(s.role), current: maps.Clone(s.current), used: maps.Clone(s.used),
 		event: maps.Clone(s.event), open: maps.Clone(s.open), blob: maps.Clone(s.blob), operator: maps.Clone(s.operator),
-		device: maps.Clone(s.device), token: maps.Clone(s.token),
+		device: maps.Clone(s.device), token: maps.Clone(s.token), newer: maps.Clone(s.newer),
 		audit:  s.audit[:len(s.audit):len(s.audit)],
 		orders: s.orders,
 	}

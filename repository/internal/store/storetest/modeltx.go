@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"errors"
+
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
@@ -86,6 +88,22 @@ func (t *tx) ClearOpen(r metadata.Repository, role string) error {
 
 func (t *tx) PutBlob(sha256 [32]byte, rec *pb.BlobRecord) error {
 	t.s.blob[sha256] = proto.Clone(rec).(*pb.BlobRecord)
+	return nil
+}
+
+func (t *tx) PutNewer(r metadata.Repository, role string, version int64, rec *pb.NewerRecord) error {
+	if err := errors.Join(store.CheckRole(r, role), store.CheckVersion(role, version)); err != nil {
+		return err
+	}
+	t.s.newer[versionKey{roleKey{r, role}, version}] = proto.Clone(rec).(*pb.NewerRecord)
+	return nil
+}
+
+func (t *tx) DeleteNewer(r metadata.Repository, role string, version int64) error {
+	if err := errors.Join(store.CheckRole(r, role), store.CheckVersion(role, version)); err != nil {
+		return err
+	}
+	delete(t.s.newer, versionKey{roleKey{r, role}, version})
 	return nil
 }
 

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"cmp"
 	"iter"
 	"maps"
 	"slices"
@@ -123,6 +124,28 @@ func (v *view) Blob(sha256 [32]byte) (*pb.BlobRecord, error) {
 	return find(v.s.blob, sha256, "blob %x", sha256)
 }
 
+func (v *view) Blobs() iter.Seq2[store.Blob, error] {
+	return func(yield func(store.Blob, error) bool) {
+		sums := slices.SortedFunc(maps.Keys(v.s.blob), func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
+		for _, sum := range sums {
+			if !yield(store.Blob{SHA256: sum, Record: proto.Clone(v.s.blob[sum]).(*pb.BlobRecord)}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (v *view) Newer() ([]store.Newer, error) {
+	var all []store.Newer
+	for k, rec := range v.s.newer {
+		all = append(all, store.Newer{Repository: k.r, Role: k.role, Version: k.version, Record: proto.Clone(rec).(*pb.NewerRecord)})
+	}
+	slices.SortFunc(all, func(a, b store.Newer) int {
+		return cmp.Or(-strings.Compare(string(a.Repository), string(b.Repository)), strings.Compare(a.Role, b.Role), cmp.Compare(a.Version, b.Version))
+	})
+	return all, nil
+}
+
 func (v *view) Operator(id string) (*pb.OperatorRecord, error) {
 	return find(v.s.operator, id, "operator %q", id)
 }
@@ -155,6 +178,16 @@ func (v *view) DeviceByKey(spki []byte) (string, *pb.DeviceRecord, error) {
 		}
 	}
 	return "", nil, store.NotFound("device with this key")
+}
+
+func (v *view) Devices() iter.Seq2[store.Device, error] {
+	return func(yield func(store.Device, error) bool) {
+		for _, id := range slices.Sorted(maps.Keys(v.s.device)) {
+			if !yield(store.Device{ID: id, Record: proto.Clone(v.s.device[id]).(*pb.DeviceRecord)}, nil) {
+				return
+			}
+		}
+	}
 }
 
 func (v *view) Token(id string) (*pb.TokenRecord, error) {

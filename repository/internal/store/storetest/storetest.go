@@ -31,6 +31,7 @@ func Run(t *testing.T, open Maker) {
 	t.Run("events", func(t *testing.T) { testEvents(t, open) })
 	t.Run("people", func(t *testing.T) { testPeople(t, open) })
 	t.Run("others", func(t *testing.T) { testOthers(t, open) })
+	t.Run("recovery", func(t *testing.T) { testRecovery(t, open) })
 }
 
 var ctx = context.Background()
