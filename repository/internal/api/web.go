@@ -23,6 +23,7 @@ import (
 //
 //	GET  /N.root.json  /N.snapshot.json  /N.targets.json  /N.gw-100.json …   a version, for ever the same
 //	GET  /timestamp.json                                                     the newest
+//	GET  /approvals/N.ROLE.jsonl                                             who approved that version, for ever the same
 //	GET  /targets/PRODUCT/VERSION/SHA256.FILE                                images and evidence, with ranges
 //	POST /countersign.v1.Device/METHOD                                       as over gRPC, application/x-protobuf
 
@@ -70,6 +71,9 @@ func (a *API) route(r *http.Request) (method string, h webHandler) {
 	if strings.HasPrefix(r.URL.Path, "/targets/") {
 		return pb.Repository_Download_FullMethodName, a.getTarget
 	}
+	if strings.HasPrefix(r.URL.Path, approvalsPath) {
+		return pb.Repository_GetMetadata_FullMethodName, a.getApprovals // as public as what they approve
+	}
 	return pb.Repository_GetMetadata_FullMethodName, a.getMetadata
 }
 
@@ -92,6 +96,25 @@ func (a *API) getMetadata(ctx context.Context, w http.ResponseWriter, r *http.Re
 	return nil
 }
 
+// approvalsPath begins the path of approvals.
+const approvalsPath = "/approvals/"
+
+// getApprovals serves the approvals of the event that published a role file.
+func (a *API) getApprovals(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	name, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, approvalsPath), ".jsonl")
+	role, version, versioned := versionedName(name)
+	if !ok || !versioned {
+		return notHere(ctx, w, r)
+	}
+	data, err := a.Publisher.Approvals(ctx, role, version)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/jsonl")
+	serve(w, r, data, true)
+	return nil
+}
+
 // metadataPath splits /N.ROLE.json; version 0 stands for /timestamp.json.
 func metadataPath(path string) (role string, version int64, ok bool) {
 	name, ok := strings.CutSuffix(strings.TrimPrefix(path, "/"), ".json")
@@ -101,6 +124,11 @@ func metadataPath(path string) (role string, version int64, ok bool) {
 	if name == metadata.Timestamp {
 		return name, 0, true
 	}
+	return versionedName(name)
+}
+
+// versionedName splits N.ROLE.
+func versionedName(name string) (role string, version int64, ok bool) {
 	number, role, ok := strings.Cut(name, ".")
 	version, err := strconv.ParseInt(number, 10, 64)
 	if !ok || err != nil || version < 1 || strconv.FormatInt(version, 10) != number {

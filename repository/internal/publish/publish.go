@@ -73,7 +73,8 @@ type Publisher struct {
 	// warned is how many expiry thresholds the log was told of, by role; guarded by turn.
 	warned map[string]int
 
-	index index
+	index     index
+	approvals approvalCache
 }
 
 // Open returns a Publisher over what is stored. Nothing is signed before Run.
