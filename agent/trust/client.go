@@ -94,6 +94,15 @@ func (c *Client) InForce() map[string]InForce {
 // Root returns the root in use. Do not change it.
 func (c *Client) Root() *metadata.File[metadata.RootRole] { return c.root }
 
+// Role returns top-level targets or a role below it as this update verified it; nil for one that it has
+// not met. Do not change it.
+func (c *Client) Role(name string) *metadata.File[metadata.TargetsRole] {
+	if r := c.roles[name]; r != nil {
+		return r.file
+	}
+	return nil
+}
+
 // Expiries returns, by name, until when the loaded roles hold. Expired roles are in it: a stop list
 // binds although it is expired, and people must hear of it.
 func (c *Client) Expiries() []Expiry {

@@ -21,6 +21,19 @@ import (
 // version that the snapshot names, else reason stop-list-missing; a stopped target is reason stopped,
 // an unknown one not-found.
 func (c *Client) Target(ctx context.Context, f Fetcher, path string) (*Target, error) {
+	target, err := c.Listed(ctx, f, path)
+	if err != nil {
+		return nil, err
+	}
+	if s := target.Stop; s != nil {
+		return nil, reason.Errorf(reason.Stopped, "target %q, counter %d, was stopped at %s: %q", path, s.Counter, s.At.UTC().Format(time.RFC3339), s.Reason)
+	}
+	return target, nil
+}
+
+// Listed is Target for people who ask what a repository says: a stopped target is returned with its
+// Stop, and is not to be installed.
+func (c *Client) Listed(ctx context.Context, f Fetcher, path string) (*Target, error) {
 	if err := c.prepare(ctx, f); err != nil {
 		return nil, err
 	}
@@ -47,14 +60,7 @@ func (c *Client) Target(ctx context.Context, f Fetcher, path string) (*Target, e
 	if !ok {
 		return nil, reason.Errorf(reason.NotFound, "%s version %d lists no target %q", name, r.file.Signed.Version, path)
 	}
-	target, err := c.target(path, name, t, earliest(expires, r.file.Signed.Expires), stops)
-	if err != nil {
-		return nil, err
-	}
-	if s := target.Stop; s != nil {
-		return nil, reason.Errorf(reason.Stopped, "target %q, counter %d, was stopped at %s: %q", path, s.Counter, s.At.UTC().Format(time.RFC3339), s.Reason)
-	}
-	return target, nil
+	return c.target(path, name, t, earliest(expires, r.file.Signed.Expires), stops)
 }
 
 // Product returns all targets of a product that has no bins, by path, stopped ones included with their

@@ -112,6 +112,6 @@ type Target struct {
 	// Expires is the earliest expiry among root, top-level targets and the roles that lead to the
 	// target.
 	Expires time.Time
-	// Stop is the entry that stops this target; only Product returns a target that has one.
+	// Stop is the entry that stops this target; Target never returns one that has it.
 	Stop *metadata.StopEntry
 }
