@@ -51,7 +51,7 @@ func (p *plugin) problem(method, message string) error {
 	}
 	switch word {
 	case pinWanted:
-		e := reason.Errorf(reason.WrongPIN, "%s, and none was given", clean(text))
+		e := reason.Errorf(reason.WrongPIN, "%s", clean(text))
 		e.Err = errPINWanted
 		return e.WithHint("add pin-source=file:/PATH to the query of the key's URI")
 	case string(reason.PluginFailed):
