@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -40,6 +41,8 @@ var modules = []string{
 type Token struct {
 	// Label is the token's name.
 	Label string
+	// Serial is its number, which SoftHSM2 draws.
+	Serial string
 	// Dir is the folder of the configuration and of what the tokens hold.
 	Dir string
 	// Module is the absolute path of SoftHSM2's PKCS#11 module.
@@ -78,7 +81,38 @@ func In(dir, label string) (*Token, error) {
 	if err := os.WriteFile(k.conf(), []byte(conf), 0o600); err != nil {
 		return nil, err
 	}
-	return k, k.run("softhsm2-util", "--init-token", "--free", "--label", label, "--pin", PIN, "--so-pin", officerPIN)
+	before, err := k.serials()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := k.run("softhsm2-util", "--init-token", "--free", "--label", label, "--pin", PIN, "--so-pin", officerPIN); err != nil {
+		return nil, err
+	}
+	after, err := k.serials()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range after {
+		if !slices.Contains(before, s) {
+			k.Serial = s
+		}
+	}
+	return k, nil
+}
+
+// serials returns the numbers of the tokens in the folder.
+func (k *Token) serials() ([]string, error) {
+	out, err := k.run("softhsm2-util", "--show-slots")
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for line := range strings.Lines(out) {
+		if _, serial, ok := strings.Cut(line, "Serial number:"); ok {
+			all = append(all, strings.TrimSpace(serial))
+		}
+	}
+	return all, nil
 }
 
 func (k *Token) conf() string { return filepath.Join(k.Dir, "softhsm2.conf") }
@@ -99,24 +133,31 @@ func (k *Token) Make(object, id, algorithm string, more ...string) error {
 // Drop removes both halves of the key pair object.
 func (k *Token) Drop(object string) error {
 	for _, half := range []string{"privkey", "pubkey"} {
-		if err := k.tool("--delete-object", "--type", half, "--label", object); err != nil {
+		if err := k.DropHalf(object, half); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (k *Token) tool(args ...string) error {
-	return k.run("pkcs11-tool", append([]string{"--module", k.Module, "--token-label", k.Label, "--login", "--pin", PIN}, args...)...)
+// DropHalf removes the half privkey or pubkey of the key pair object.
+func (k *Token) DropHalf(object, half string) error {
+	return k.tool("--delete-object", "--type", half, "--label", object)
 }
 
-func (k *Token) run(name string, args ...string) error {
+func (k *Token) tool(args ...string) error {
+	_, err := k.run("pkcs11-tool", append([]string{"--module", k.Module, "--token-label", k.Label, "--login", "--pin", PIN}, args...)...)
+	return err
+}
+
+func (k *Token) run(name string, args ...string) (string, error) {
 	cmd := exec.Command(name, args...)
 	cmd.Env = append(os.Environ(), k.Env())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w\n%s(run bash integration/setup.sh if it is missing)", name, strings.Join(args, " "), err, out)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w\n%s(run bash integration/setup.sh if it is missing)", name, strings.Join(args, " "), err, out)
 	}
-	return nil
+	return string(out), nil
 }
 
 // Build builds the plug-in into the folder dir, which a caller then puts on PATH.

@@ -101,7 +101,7 @@ func clean(s string) string {
 				continue
 			}
 			fmt.Fprintf(&b, `\x{%02x}`, s[i])
-		case !unicode.IsPrint(r):
+		case !unicode.IsPrint(r) || r == utf8.RuneError:
 			fmt.Fprintf(&b, `\u{%x}`, r)
 		default:
 			b.WriteRune(r)

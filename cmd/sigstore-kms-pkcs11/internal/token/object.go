@@ -6,6 +6,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/miekg/pkcs11"
@@ -114,6 +115,7 @@ func (t *Token) ids(objects []pkcs11.ObjectHandle) []string {
 		}
 		ids = append(ids, uri.EncodeID(id))
 	}
+	slices.Sort(ids) // a token's own order may change
 	return ids
 }
 

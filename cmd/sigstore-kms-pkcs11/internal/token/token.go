@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/miekg/pkcs11"
@@ -110,6 +111,7 @@ func find(m *pkcs11.Ctx, u *uri.URI) (slot uint, name string, err error) {
 			name = fmt.Sprintf("token %q", trim(info.Label))
 		}
 	}
+	slices.Sort(there)
 	switch {
 	case len(found) == 1:
 		return slot, name, nil
