@@ -44,6 +44,10 @@ func (p *Plan) quorum(rule Rule, keyOf func(*key.Public) *metadata.Key) (map[str
 			// A signed quorum names everybody; who gave no name goes by the id.
 			name := cmp.Or(pub.Name, id)
 			k := keyOf(pub)
+			if k == nil && len(p.faults) > 0 {
+				// Only to be rehearsed: the others are still of interest.
+				continue
+			}
 			keyid, err := metadata.KeyID(k)
 			if err != nil {
 				return nil, nil, nil, reason.Wrap(err, "%s: key of %s", p.name, id)

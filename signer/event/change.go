@@ -14,6 +14,18 @@ import (
 // delegation. When nothing differs it returns nil. Reason: plan (the plan drops a product, changes the
 // bins of one, or is of another deployment).
 func NewChange(p *Plan, s *State, o Opening) (*Event, error) {
+	if err := p.sound(); err != nil {
+		return nil, err
+	}
+	d, err := draftChange(p, s, o)
+	if d == nil || err != nil {
+		return nil, err
+	}
+	return d.finish()
+}
+
+// draftChange returns the draft of NewChange, nil when nothing differs.
+func draftChange(p *Plan, s *State, o Opening) (*draft, error) {
 	if p.Deployment != s.deployment {
 		return nil, reason.Errorf(reason.Plan, "%s is of deployment %q, this is %q", p.name, p.Deployment, s.deployment)
 	}
@@ -33,7 +45,7 @@ func NewChange(p *Plan, s *State, o Opening) (*Event, error) {
 	if len(d.e.Proposal.Files) == 0 {
 		return nil, nil
 	}
-	return d.finish()
+	return d, nil
 }
 
 // changeRoot proposes a root if the plan's differs from the one in force.

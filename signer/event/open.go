@@ -61,15 +61,9 @@ func (d *draft) addTargets(role string, signed metadata.TargetsRole, old *target
 // finish sorts the files, derives the subject, adds the base and judges the result: what cannot be
 // signed is not opened.
 func (d *draft) finish() (*Event, error) {
-	p := &d.e.Proposal
-	slices.SortFunc(p.Files, compareFiles)
-	slices.SortFunc(p.Blobs, func(a, b Blob) int { return bytes.Compare([]byte(a.Path), []byte(b.Path)) })
-	p.Blobs = slices.CompactFunc(p.Blobs, func(a, b Blob) bool { return a == b })
-	t := &trial{event: d.e, state: d.s, opts: Options{Now: d.o.Now, Memory: d.o.Memory, AllowExample: d.o.AllowExample}}
-	if err := t.run(); err != nil {
+	if err := d.settle(); err != nil {
 		return nil, err
 	}
-	p.Subject = t.subject()
 	base, err := BaseOf(d.e, d.s.files)
 	if err != nil {
 		return nil, err
@@ -78,13 +72,39 @@ func (d *draft) finish() (*Event, error) {
 	return d.e, nil
 }
 
+// settle sorts the files, judges them and derives the subject.
+func (d *draft) settle() error {
+	p := &d.e.Proposal
+	slices.SortFunc(p.Files, compareFiles)
+	slices.SortFunc(p.Blobs, func(a, b Blob) int { return bytes.Compare([]byte(a.Path), []byte(b.Path)) })
+	p.Blobs = slices.CompactFunc(p.Blobs, func(a, b Blob) bool { return a == b })
+	t := &trial{event: d.e, state: d.s, opts: Options{Now: d.o.Now, Memory: d.o.Memory, AllowExample: d.o.AllowExample}}
+	if err := t.run(); err != nil {
+		return err
+	}
+	p.Subject = t.subject()
+	return nil
+}
+
 // NewInit returns the event that founds the deployment of the plan: both roots, image targets, and
 // version 1 of every product and stop role.
 func NewInit(p *Plan, o Opening) (*Event, error) {
+	if err := p.sound(); err != nil {
+		return nil, err
+	}
 	s, err := StateOf(nil, p.Deployment)
 	if err != nil {
 		return nil, err
 	}
+	d, err := draftInit(p, s, o)
+	if err != nil {
+		return nil, err
+	}
+	return d.finish()
+}
+
+// draftInit returns the draft of NewInit.
+func draftInit(p *Plan, s *State, o Opening) (*draft, error) {
 	d := newDraft(Init, s, o)
 	for _, r := range []metadata.Repository{metadata.Director, metadata.Image} {
 		root, err := p.root(r)
@@ -107,7 +127,7 @@ func NewInit(p *Plan, o Opening) (*Event, error) {
 			return nil, err
 		}
 	}
-	return d.finish()
+	return d, nil
 }
 
 func newDraft(kind string, s *State, o Opening) *draft {

@@ -22,6 +22,8 @@ type Plan struct {
 
 	// name is the file's, for errors.
 	name string
+	// faults are those for which the plan may only be rehearsed.
+	faults []PlanFault
 }
 
 // Rule says how many people of each class must sign, and who they are.
@@ -48,12 +50,17 @@ func LoadPlan(path string) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ParsePlan(filepath.Base(path), data, func(file string) ([]byte, error) {
+	return ParsePlan(filepath.Base(path), data, beside(path))
+}
+
+// beside returns a function that reads the public key files that a plan names.
+func beside(path string) func(file string) ([]byte, error) {
+	return func(file string) ([]byte, error) {
 		if !filepath.IsAbs(file) {
 			file = filepath.Join(filepath.Dir(path), file)
 		}
 		return readFile(file, key.MaxPublic, reason.Plan)
-	})
+	}
 }
 
 // readFile reads a file of at most limit bytes.

@@ -2,6 +2,7 @@ package event
 
 import (
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -15,12 +16,21 @@ type planReader struct {
 	document
 	read func(file string) ([]byte, error)
 	plan *Plan
+	// lenient notes the faults of strands in the plan.
+	lenient bool
 }
 
 // ParsePlan reads a plan strictly. name is the plan's file name for errors, which give the line; read
 // returns the public key files that it names. Reason: plan.
 func ParsePlan(name string, data []byte, read func(file string) ([]byte, error)) (*Plan, error) {
-	r := planReader{document{name, reason.Plan}, read, &Plan{name: name, People: map[string]*key.Public{}, Meaning: map[string]string{}, Products: map[string]ProductPlan{}}}
+	return parsePlan(name, data, read, false)
+}
+
+func parsePlan(name string, data []byte, read func(file string) ([]byte, error), lenient bool) (*Plan, error) {
+	r := planReader{
+		document: document{name, reason.Plan}, read: read, lenient: lenient,
+		plan: &Plan{name: name, People: map[string]*key.Public{}, Meaning: map[string]string{}, Products: map[string]ProductPlan{}},
+	}
 	root, err := r.root(data)
 	if err != nil {
 		return nil, err
@@ -161,8 +171,11 @@ func (r *planReader) roots(n *yaml.Node) error {
 	}
 	for _, class := range sortedKeys(r.plan.Roots.People) {
 		for _, id := range r.plan.Roots.People[class] {
-			if r.plan.People[id].Director == nil {
-				return r.errorf(n, "%s has no key for the director root", id)
+			if r.plan.People[id].Director != nil {
+				continue
+			}
+			if err := r.strands(NoDirectorKey, r.errorf(n, "%s has no key for the director root", id)); err != nil {
+				return err
 			}
 		}
 	}
@@ -203,6 +216,9 @@ func (r *planReader) class(rule *Rule, member string, c pair) error {
 			return r.errorf(c.name, "class %q has no meaning: say above what its signature means", class)
 		}
 		count, err := r.integer(c.value, 1, metadata.MaxKeys)
+		if err != nil && c.value.Tag == "!!int" && !strings.HasPrefix(c.value.Value, "-") && c.value.Value != "0" {
+			count, err = metadata.MaxKeys, r.strands(ClassTooSmall, err)
+		}
 		rule.Require[class] = int(count)
 		return err
 	}
@@ -222,13 +238,18 @@ func (r *planReader) class(rule *Rule, member string, c pair) error {
 }
 
 func (r *planReader) persons(n *yaml.Node) ([]string, error) {
-	ids, err := r.texts(n)
+	names, err := r.texts(n)
 	if err != nil {
 		return nil, err
 	}
-	for i, id := range ids {
-		if r.plan.People[id] == nil {
-			return nil, r.errorf(n.Content[i], "%q is not among the plan's people", id)
+	ids := names[:0]
+	for i, id := range names {
+		if r.plan.People[id] != nil {
+			ids = append(ids, id)
+			continue
+		}
+		if err := r.strands(PersonUnknown, r.errorf(n.Content[i], "%q is not among the plan's people", id)); err != nil {
+			return nil, err
 		}
 	}
 	return ids, nil
@@ -268,7 +289,7 @@ func (r *planReader) product(n *yaml.Node) (ProductPlan, error) {
 		case "stop":
 			p.Stop, err = r.persons(m.value)
 			if err == nil && len(p.Stop) == 0 {
-				err = r.errorf(m.value, "nobody may stop the product")
+				err = r.strands(StopNobody, r.errorf(m.value, "nobody may stop the product"))
 			}
 		case "bins":
 			p.Bins, err = r.bins(m.value)
