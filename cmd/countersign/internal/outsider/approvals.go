@@ -1,0 +1,163 @@
+package outsider
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/countersign-ota/countersign/agent/trust"
+	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/reason"
+	"github.com/countersign-ota/countersign/proto/statement"
+)
+
+// maxApprovals bounds the approvals of one event, as the server does.
+const maxApprovals = 64
+
+// subject is a verified role file, and the delegations under which people signed it: one, or two for a
+// root with a predecessor.
+type subject struct {
+	role        string
+	version     int64
+	digest      [32]byte
+	delegations []*metadata.Delegation
+}
+
+func (s *subject) String() string { return fmt.Sprintf("%s version %d", s.role, s.version) }
+
+// approval is one that is authentic, and the key that signed it.
+type approval struct {
+	keyid string
+	*statement.Approval
+	// file is what it says of the subject.
+	file statement.ApprovedFile
+}
+
+// approvalsOf reads the approvals that a repository keeps for a role file, and verifies each that is
+// about it. Without such a file it returns none. An approval that is not what it claims is an error: a
+// repository that forges words of people is not to be believed in anything else it says about them.
+func approvalsOf(ctx context.Context, source Source, s *subject) ([]approval, error) {
+	path := fmt.Sprintf("approvals/%d.%s.jsonl", s.version, s.role)
+	r, err := source.Open(ctx, path)
+	if errors.Is(err, trust.ErrNotFound) || errors.Is(err, ErrNotGiven) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	approvals, err := readApprovals(r, s)
+	return approvals, reason.Wrap(err, "%s", path)
+}
+
+// readApprovals reads envelopes, one a line, and returns those that approve the subject. All must be of
+// one event. Those of other files of that event are signed by keys that the subject's delegations do not
+// name; they are not looked at. Reasons: malformed, too-large, hash-mismatch, signature-bad, and those of
+// strict JSON.
+func readApprovals(r io.Reader, s *subject) ([]approval, error) {
+	lines := bufio.NewReaderSize(r, 64<<10)
+	var approvals []approval
+	event := ""
+	for n := 1; ; n++ {
+		line, err := readLine(lines)
+		if errors.Is(err, io.EOF) {
+			return approvals, nil
+		}
+		if err == nil && n > maxApprovals {
+			err = reason.Errorf(reason.TooLarge, "more than %d approvals", maxApprovals)
+		}
+		if err != nil {
+			return nil, err
+		}
+		e, err := statement.ParseEnvelope(line)
+		if err != nil {
+			return nil, reason.Wrap(err, "line %d", n)
+		}
+		// The payload is read before it is verified only to learn whose keys to try.
+		claim, err := statement.ParseApproval(e.Payload)
+		if err != nil {
+			return nil, reason.Wrap(err, "line %d", n)
+		}
+		if event == "" {
+			event = claim.Event
+		}
+		if claim.Event != event {
+			return nil, reason.Errorf(reason.Malformed, "line %d is of event %.12s, line 1 of %.12s: want those of one event", n, claim.Event, event)
+		}
+		a, err := s.judge(e, claim)
+		if err != nil {
+			return nil, reason.Wrap(err, "line %d", n)
+		}
+		if a == nil {
+			continue
+		}
+		if slices.ContainsFunc(approvals, func(other approval) bool { return other.keyid == a.keyid }) {
+			return nil, reason.Errorf(reason.Malformed, "line %d: %s approves a second time with key %.12s", n, a.Person, a.keyid)
+		}
+		approvals = append(approvals, *a)
+	}
+}
+
+// readLine reads a line of at most statement.MaxEnvelope bytes, which ends with a newline; io.EOF when
+// nothing is left.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case len(line) > statement.MaxEnvelope+1:
+			return nil, reason.Errorf(reason.TooLarge, "a line has more than %d bytes", statement.MaxEnvelope)
+		case err == nil:
+			return bytes.TrimSuffix(line, []byte("\n")), nil
+		case errors.Is(err, bufio.ErrBufferFull):
+		case errors.Is(err, io.EOF) && len(line) > 0:
+			return nil, reason.Errorf(reason.Malformed, "it is cut off in mid-line")
+		default:
+			return nil, err
+		}
+	}
+}
+
+// judge verifies an approval that is about the subject: it is of these bytes, says of them what the
+// signed delegation says, and was signed with a key that its person has there. It returns nil for one of
+// other files.
+func (s *subject) judge(e *statement.Envelope, claim *statement.Approval) (*approval, error) {
+	at := slices.IndexFunc(claim.Files, func(f statement.ApprovedFile) bool {
+		return f.Repository == metadata.Image && f.Role == s.role
+	})
+	if at < 0 {
+		return nil, nil
+	}
+	file := claim.Files[at]
+	switch {
+	case file.Version != s.version:
+		return nil, reason.Errorf(reason.Malformed, "%s approves %s version %d, this is version %d", claim.Person, s.role, file.Version, s.version)
+	case file.Digest != hex.EncodeToString(s.digest[:]):
+		return nil, reason.Errorf(reason.HashMismatch, "%s approves another %s: sha256 %s, this is %x", claim.Person, s, file.Digest, s.digest)
+	}
+	var err error = reason.Errorf(reason.SignatureBad, "%s is not among the people of %s", claim.Person, s)
+	for _, d := range s.delegations {
+		for _, p := range d.Quorum.People {
+			if p.ID != claim.Person {
+				continue
+			}
+			if _, err = e.Verify(statement.KindApproval, d.Keys[p.KeyID]); err != nil {
+				err = reason.Wrap(err, "approval of %s", claim.Person)
+				continue
+			}
+			if p.Name != claim.Name || p.Class != file.Class || d.Quorum.Meaning[p.Class] != file.Meaning {
+				err = reason.Errorf(reason.Malformed, "approval of %s says %q, %q, %q; the quorum has %q, %q, %q",
+					claim.Person, claim.Name, file.Class, file.Meaning, p.Name, p.Class, d.Quorum.Meaning[p.Class])
+				continue
+			}
+			return &approval{p.KeyID, claim, file}, nil
+		}
+	}
+	return nil, err
+}

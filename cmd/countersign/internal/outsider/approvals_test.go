@@ -1,0 +1,192 @@
+package outsider_test
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/countersign-ota/countersign/cmd/countersign/internal/outsider"
+	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/metadata/metadatatest"
+	"github.com/countersign-ota/countersign/proto/reason"
+	"github.com/countersign-ota/countersign/proto/statement"
+)
+
+// Words put into somebody's mouth: each forgery of an approval is refused for what it is, whoever put it
+// into the repository.
+func TestForgedApprovals(t *testing.T) {
+	other := strings.Repeat("cd", 32)
+	for _, tt := range []struct {
+		name  string
+		lines func(t *testing.T, d *metadatatest.Deployment, good *statement.Approval) []byte
+		want  reason.Reason
+	}{
+		{"by a stranger's key", func(t *testing.T, _ *metadatatest.Deployment, good *statement.Approval) []byte {
+			return line(t, good, "mallory")
+		}, reason.SignatureBad},
+		{"by a colleague's key", func(t *testing.T, _ *metadatatest.Deployment, good *statement.Approval) []byte {
+			return line(t, good, "chen")
+		}, reason.SignatureBad},
+		{"of a person outside the role", func(t *testing.T, _ *metadatatest.Deployment, good *statement.Approval) []byte {
+			good.Person, good.Name = "mallory", "Dr. mallory"
+			return line(t, good, "mallory")
+		}, reason.SignatureBad},
+		{"in a colleague's name", func(t *testing.T, _ *metadatatest.Deployment, good *statement.Approval) []byte {
+			good.Person, good.Name = "chen", "Dr. chen"
+			return line(t, good, "rivera")
+		}, reason.SignatureBad},
+		{"under another printed name", func(t *testing.T, _ *metadatatest.Deployment, good *statement.Approval) []byte {
+			good.Name = "Dr. Chen"
+			return line(t, good, "rivera")
+		}, reason.Malformed},
+		{"of another class", func(t *testing.T, _ *metadatatest.Deployment, good *statement.Approval) []byte {
+			good.Files[0].Class = "quality"
+			return line(t, good, "rivera")
+		}, reason.Malformed},
+		{"with another meaning", func(t *testing.T, _ *metadatatest.Deployment, good *statement.Approval) []byte {
+			good.Files[0].Meaning = "released for use"
+			return line(t, good, "rivera")
+		}, reason.Malformed},
+		{"of other bytes", func(t *testing.T, _ *metadatatest.Deployment, good *statement.Approval) []byte {
+			good.Files[0].Digest = other
+			return line(t, good, "rivera")
+		}, reason.HashMismatch},
+		{"of another version", func(t *testing.T, _ *metadatatest.Deployment, good *statement.Approval) []byte {
+			good.Files[0].Version--
+			return line(t, good, "rivera")
+		}, reason.Malformed},
+		{"of another event", func(t *testing.T, d *metadatatest.Deployment, good *statement.Approval) []byte {
+			good.Event = other
+			return slices.Concat(line(t, approve(t, d, "chen", "quality", "approved", "gw-100"), "chen"), line(t, good, "rivera"))
+		}, reason.Malformed},
+		{"given twice", func(t *testing.T, _ *metadatatest.Deployment, good *statement.Approval) []byte {
+			first := line(t, good, "rivera")
+			good.Reason = "and again"
+			return append(first, line(t, good, "rivera")...)
+		}, reason.Malformed},
+		{"with a changed reason", func(t *testing.T, _ *metadatatest.Deployment, good *statement.Approval) []byte {
+			e, err := statement.ParseEnvelope(bytes.TrimSuffix(line(t, good, "rivera"), []byte("\n")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.Payload = bytes.Replace(e.Payload, []byte("record 8812"), []byte("record 8813"), 1)
+			data, err := e.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return append(data, '\n')
+		}, reason.SignatureBad},
+		{"a statement of another kind", func(t *testing.T, _ *metadatatest.Deployment, good *statement.Approval) []byte {
+			payload, err := good.Payload()
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := statement.Sign("receipt", payload, metadatatest.NewKey(t, "rivera", metadata.Image).Signer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, err := e.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return append(data, '\n')
+		}, reason.Malformed},
+		{"cut off", func(t *testing.T, _ *metadatatest.Deployment, good *statement.Approval) []byte {
+			return bytes.TrimSuffix(line(t, good, "rivera"), []byte("\n"))
+		}, reason.Malformed},
+		{"an empty line", func(t *testing.T, _ *metadatatest.Deployment, good *statement.Approval) []byte {
+			return append(line(t, good, "rivera"), '\n')
+		}, reason.Malformed},
+		{"a page of a web server", func(*testing.T, *metadatatest.Deployment, *statement.Approval) []byte {
+			return []byte("<!doctype html><title>welcome</title>\n")
+		}, reason.Malformed},
+		{"more than anybody gives", func(t *testing.T, d *metadatatest.Deployment, _ *statement.Approval) []byte {
+			return bytes.Repeat(line(t, approve(t, d, "rivera", "stop", "stopped", "gw-100.stop"), "rivera"), 65)
+		}, reason.TooLarge},
+		{"a line without an end", func(*testing.T, *metadatatest.Deployment, *statement.Approval) []byte {
+			return bytes.Repeat([]byte(" "), statement.MaxEnvelope+2)
+		}, reason.TooLarge},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := acme(t)
+			m := &inMemory{files: d.Files()}
+			m.files[approvals(d, "gw-100")] = tt.lines(t, d, approve(t, d, "rivera", "engineering", "authored", "gw-100"))
+			r, err := verify(d, m, asked{})
+			if got := reason.Of(err); got != tt.want || r != nil {
+				t.Errorf("%v, %v [%s], want %s", r, err, got, tt.want)
+			}
+			if err != nil && !strings.Contains(err.Error(), approvals(d, "gw-100")) {
+				t.Errorf("%v does not name the file", err)
+			}
+		})
+	}
+}
+
+// What belongs to an event and is of no use here: approvals of its other files, and of people whose
+// signature is not in the file.
+func TestApprovalsBesideTheRole(t *testing.T) {
+	d := acme(t)
+	// Only rivera and okafor signed this version.
+	d.Edit("gw-100", func(signed map[string]any) { signed["version"] = versionOf(d, "gw-100") + 1 }, "rivera", "okafor")
+	m := &inMemory{files: d.Files()}
+	m.files[approvals(d, "gw-100")] = slices.Concat(
+		line(t, approve(t, d, "mallory", "holder", "approved", "targets"), "mallory"), // of another file: nobody here can judge it
+		line(t, approve(t, d, "chen", "quality", "approved", "gw-100"), "chen"),
+		line(t, approve(t, d, "rivera", "engineering", "authored", "gw-100"), "rivera"))
+	r, err := verify(d, m, asked{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := signers(r.Roles[3]), []string{"rivera engineering authored record 8812", "okafor quality approved -"}; !slices.Equal(got, want) {
+		t.Errorf("signed by %q, want %q", got, want)
+	}
+}
+
+// FuzzApprovals holds the reader to the rule that whatever stands in a file of approvals, only what the
+// people signed is believed.
+func FuzzApprovals(f *testing.F) {
+	d := acme(f)
+	good := slices.Concat(
+		line(f, approve(f, d, "rivera", "engineering", "authored", "gw-100"), "rivera"),
+		line(f, approve(f, d, "chen", "quality", "approved", "gw-100"), "chen"))
+	f.Add(good)
+	f.Add(good[:len(good)/2])
+	f.Add(bytes.Replace(good, []byte("payloadType"), []byte("PayloadType"), 1))
+	f.Add([]byte("\n\n"))
+	f.Add([]byte("{}\n"))
+	f.Add([]byte{})
+	m, path, root := &inMemory{files: d.Files()}, approvals(d, "gw-100"), d.Root(metadata.Image, 1)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m.opens, m.files[path] = nil, data
+		r, err := verify(d, m, asked{root: root})
+		if err != nil {
+			if class := reason.Of(err).Class(); class != reason.NotAuthentic {
+				t.Fatalf("%v [%s]", err, reason.Of(err))
+			}
+			return
+		}
+		for _, s := range r.Roles[3].Signers {
+			if s.Approval != nil && (s.Approval.Reason != "record 8812" || s.Approval.Event != event || !s.Approval.At.Equal(d.Now) || s.Person == "okafor") {
+				t.Fatalf("believed %+v", s.Approval)
+			}
+		}
+	})
+}
+
+// A repository that does not give approvals, or fails to, says so as with any other file.
+func TestApprovalsThatCannotBeRead(t *testing.T) {
+	d := acme(t)
+	where, o := kinds["directory"](t, d.Files())
+	source, err := outsider.Open(where, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := outsider.Verify(ctx, outsider.Config{Root: d.Root(metadata.Image, 1), Source: source, Now: d.Now, Progress: quiet}, release); err == nil {
+		t.Error("a run that was ended gives a report")
+	}
+}
