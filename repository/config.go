@@ -17,6 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/countersign-ota/countersign/internal/kms"
 	"github.com/countersign-ota/countersign/proto/enroll"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
@@ -41,8 +42,10 @@ type Config struct {
 	// PublicImages serves image bytes without a certificate.
 	PublicImages bool
 	// OnlineImage and OnlineDirector name the online keys: a file, relative to Dir, or
-	// credential:NAME.
+	// credential:NAME. OnlineImage may also be the URI of a key in a plug-in, NAME://REST.
 	OnlineImage, OnlineDirector string
+	// KMS are the schemes of plug-ins that may be run.
+	KMS []string
 	// TLSCert and TLSKey name PEM files, relative to Dir; both empty: from the identity intermediate.
 	TLSCert, TLSKey string
 
@@ -68,6 +71,7 @@ type wireConfig struct {
 		Image    text `yaml:"image"`
 		Director text `yaml:"director"`
 	} `yaml:"online"`
+	KMS *[]text `yaml:"kms"`
 	TLS struct {
 		Cert text `yaml:"cert"`
 		Key  text `yaml:"key"`
@@ -132,8 +136,15 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 		GRPC: w.Listen.GRPC.value, HTTPS: w.Listen.HTTPS.value, PublicImages: w.PublicImages.value,
 		OnlineImage: w.Online.Image.value, OnlineDirector: w.Online.Director.value,
 		TLSCert: w.TLS.Cert.value, TLSKey: w.TLS.Key.value,
+		KMS: []string{"pkcs11"},
 	}
-	return c, w.check(name)
+	if w.KMS != nil {
+		c.KMS = nil
+		for _, scheme := range *w.KMS {
+			c.KMS = append(c.KMS, scheme.value)
+		}
+	}
+	return c, w.check(name, c.KMS)
 }
 
 var lineOf = regexp.MustCompile(`^(?:yaml: )?(?:unmarshal errors:\s+)?line (\d+): (.*)`)
@@ -154,8 +165,8 @@ func yamlError(name string, err error) error {
 	return reason.Errorf(reason.Config, "%s: %s", name, first)
 }
 
-// check judges the values; the first wrong one is the error.
-func (w *wireConfig) check(name string) error {
+// check judges the values; the first wrong one is the error. allow are the schemes of plug-ins.
+func (w *wireConfig) check(name string, allow []string) error {
 	wrong := func(t text, member, format string, args ...any) error {
 		at := name
 		if t.line != 0 {
@@ -197,10 +208,19 @@ func (w *wireConfig) check(name string) error {
 	if w.Listen.GRPC.value == w.Listen.HTTPS.value {
 		return wrong(w.Listen.HTTPS, "listen.https", "%q is the address of listen.grpc", w.Listen.HTTPS.value)
 	}
-	for _, t := range []text{w.Online.Image, w.Online.Director} {
-		if _, err := (secret.Source{Dir: w.Dir.value, Credentials: "/"}).Path(t.value); err != nil {
-			return wrong(t, "online", "%v", err)
+	if w.KMS != nil {
+		for _, scheme := range *w.KMS {
+			if !kms.IsURI(scheme.value + "://") {
+				return wrong(scheme, "kms", "%q is not the name of a plug-in, as in kms: [pkcs11]", scheme.value)
+			}
 		}
+	}
+	keys := secret.Source{Dir: w.Dir.value, Credentials: "/", KMS: allow}
+	if err := keys.CheckOnline(w.Online.Image.value); err != nil {
+		return wrong(w.Online.Image, "online", "%v", err)
+	}
+	if _, err := keys.Path(w.Online.Director.value); err != nil {
+		return wrong(w.Online.Director, "online", "%v", err)
 	}
 	if w.Online.Image.value == w.Online.Director.value {
 		return wrong(w.Online.Director, "online.director", "image and director have one key each, never the same (DESIGN 1.1)")

@@ -26,12 +26,31 @@ func TestParseConfig(t *testing.T) {
 	want := Config{
 		Deployment: "acme", Dir: "/var/lib/countersign", URL: "https://updates.example", GRPC: ":8443", HTTPS: ":8444",
 		PublicImages: true, OnlineImage: "online/image.key", OnlineDirector: "credential:director",
+		KMS: []string{"pkcs11"},
 	}
 	if fmt.Sprint(*c) != fmt.Sprint(want) {
 		t.Errorf("got %+v, want %+v", *c, want)
 	}
 	if got := c.Server(); got != "updates.example:8443" {
 		t.Errorf("server %q", got)
+	}
+}
+
+// The image key may lie in a plug-in that is allowed, by default in a PKCS#11 token.
+func TestParseConfigOfATokenKey(t *testing.T) {
+	for _, tt := range []struct{ uri, kms string }{
+		{"pkcs11://token=t;object=o?module-path=/m.so&pin-source=file:/run/pin", ""},
+		{"awskms://x", "kms: [pkcs11, awskms]\n"},
+	} {
+		data := strings.Replace(goodConfig, "online/image.key", fmt.Sprintf("%q", tt.uri), 1) + tt.kms
+		c, err := ParseConfig("server.yaml", []byte(data))
+		if err != nil {
+			t.Errorf("%s: %v", tt.uri, err)
+			continue
+		}
+		if c.OnlineImage != tt.uri {
+			t.Errorf("image key %q", c.OnlineImage)
+		}
 	}
 }
 
@@ -64,6 +83,12 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"same port", swap(`":8444"`, `":8443"`), "server.yaml:5: listen.https: "},
 		{"one key for both", swap(`"credential:director"`, "online/image.key"), "server.yaml:7: online.director: "},
 		{"credential", swap("credential:director", "credential:../x"), "server.yaml:7: online: "},
+		{"director in a token", swap("credential:director", "pkcs11://token=t;object=o?module-path=/m.so"), "server.yaml:7: online: a key in a plug-in stands where"},
+		{"image in a plug-in that is not allowed", swap("online/image.key", `"awskms://x"`), "server.yaml:7: online: keys of awskms:// are not allowed here; allowed: pkcs11"},
+		{"image with a PIN", swap("online/image.key", `"pkcs11://token=t?pin-value=1234"`), "server.yaml:7: online: the URI of a pkcs11 key holds a PIN (pin-value); others can see it there"},
+		{"no plug-in allowed", swap("online/image.key", `"pkcs11://t"`) + "kms: []\n", "server.yaml:7: online: keys of pkcs11:// are not allowed here; allowed: none is"},
+		{"plug-in by a path", goodConfig + "kms: [../x]\n", `server.yaml:9: kms: "../x" is not the name of a plug-in`},
+		{"plug-ins as a text", goodConfig + "kms: pkcs11\n", "server.yaml:9: "},
 		{"cert without key", swap(`cert: ""`, `cert: "a.pem"`), "server.yaml:8: tls: cert and key go together"},
 		{"large", goodConfig + strings.Repeat("#", maxConfig), "server.yaml: more than 65536 bytes"},
 	} {

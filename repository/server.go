@@ -3,7 +3,6 @@ package repository
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"errors"
 	"log/slog"
 	"net"
@@ -128,8 +127,8 @@ func (s *Server) publisher(ctx context.Context, ca *identity.Authority, cert *id
 	if err != nil {
 		return nil, err
 	}
-	keys := secret.Source{Dir: s.cfg.Dir, Credentials: s.cfg.Credentials}
-	image, err := keys.Load(s.cfg.OnlineImage)
+	keys := secret.Source{Dir: s.cfg.Dir, Credentials: s.cfg.Credentials, KMS: s.cfg.KMS}
+	image, err := keys.Online(ctx, s.cfg.OnlineImage)
 	if err != nil {
 		return nil, reason.Wrap(err, "online.image")
 	}
@@ -153,7 +152,7 @@ func (s *Server) publisher(ctx context.Context, ca *identity.Authority, cert *id
 
 // writeOnline keeps online.pub true after a change of the online keys or of the TLS certificate: the
 // next plan takes it from there.
-func (s *Server) writeOnline(image, director crypto.Signer, anchors [][32]byte) error {
+func (s *Server) writeOnline(image, director publish.Public, anchors [][32]byte) error {
 	online, err := publish.OnlinePub(s.cfg.Deployment, s.cfg.URL, image, director, anchors)
 	if err != nil {
 		return err

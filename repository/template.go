@@ -24,9 +24,13 @@ listen: {grpc: %[4]q, https: %[5]q}
 public_images: false
 
 # The keys that sign snapshot and timestamp (image) and what one device shall install (director). A
-# file with mode 0600, or credential:NAME for one that the service manager hands over. They cannot make
-# firmware; when they were stolen, have a root with new ones signed.
+# file with mode 0600, or credential:NAME for one that the service manager hands over. image may also be
+# in a token: "pkcs11://token=…;object=…?module-path=/…&pin-source=file:/…". They cannot make firmware;
+# when they were stolen, have a root with new ones signed.
 online: {image: %[6]s, director: %[7]s}
+
+# The plug-ins that may hold online.image: programs sigstore-kms-NAME on the server's PATH.
+kms: [pkcs11]
 
 # Empty: from the identity intermediate, renewed by itself. Otherwise PEM files; they are read again
 # when they change. Keep the key: the director's root names it.

@@ -2,14 +2,12 @@ package kms
 
 import (
 	"context"
+	"crypto"
 	"encoding/json"
 	"errors"
 	"os/exec"
 	"slices"
-	"strings"
 	"time"
-
-	"crypto"
 
 	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/common"
 
@@ -42,17 +40,9 @@ type plugin struct {
 // find looks the plug-in of uri up: only a scheme that is allowed, only on PATH, never in the current
 // folder.
 func find(uri string, o Options) (*plugin, error) {
-	scheme, rest, err := split(uri)
+	scheme, rest, err := check(uri, o.Allow)
 	if err != nil {
 		return nil, err
-	}
-	if !slices.Contains(o.Allow, scheme) {
-		allowed := "none is"
-		if len(o.Allow) > 0 {
-			allowed = strings.Join(o.Allow, ", ")
-		}
-		return nil, reason.Errorf(reason.Config, "keys of %s:// are not allowed here; allowed: %s", scheme, allowed).
-			WithHint("if its plug-in may be run, add %s to kms in the configuration", scheme)
 	}
 	p := &plugin{
 		name: prefix + scheme, rest: rest, timeout: o.Timeout, ask: o.PIN,

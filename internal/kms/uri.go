@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -34,6 +35,27 @@ func isScheme(s string) bool {
 		}
 	}
 	return true
+}
+
+// Check judges a URI as Open does, without looking its plug-in up: reason config.
+func Check(uri string, allow []string) error {
+	_, _, err := check(uri, allow)
+	return err
+}
+
+func check(uri string, allow []string) (scheme, rest string, err error) {
+	if scheme, rest, err = split(uri); err != nil {
+		return "", "", err
+	}
+	if slices.Contains(allow, scheme) {
+		return scheme, rest, nil
+	}
+	allowed := "none is"
+	if len(allow) > 0 {
+		allowed = strings.Join(allow, ", ")
+	}
+	return "", "", reason.Errorf(reason.Config, "keys of %s:// are not allowed here; allowed: %s", scheme, allowed).
+		WithHint("if its plug-in may be run, add %s to kms in the configuration", scheme)
 }
 
 // split returns the scheme of uri and what follows.

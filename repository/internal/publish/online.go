@@ -2,7 +2,6 @@ package publish
 
 import (
 	"context"
-	"crypto"
 	"encoding/hex"
 	"maps"
 	"slices"
@@ -61,8 +60,8 @@ func newOnlineKeys(c Config) (onlineKeys, error) {
 		k.own.TLS = append(k.own.TLS, hex.EncodeToString(h[:]))
 	}
 	slices.Sort(k.own.TLS)
-	k.image, err = signature.LoadSigner(c.ImageKey, crypto.SHA256)
-	return k, err
+	k.image = c.ImageKey
+	return k, nil
 }
 
 // roleFile is a role file that the server made or is about to publish.

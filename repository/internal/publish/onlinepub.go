@@ -15,14 +15,17 @@ type OnlineFile struct {
 	ImageID, DirectorID string
 }
 
+// Public is a key's public half, as every crypto.Signer has it.
+type Public interface{ Public() crypto.PublicKey }
+
 // OnlinePub returns the online.pub file for the plan: what a server says of its own keys. tls are the
 // SPKI hashes of its TLS anchors.
-func OnlinePub(deployment, url string, image, director crypto.Signer, tls [][32]byte) (*OnlineFile, error) {
+func OnlinePub(deployment, url string, image, director Public, tls [][32]byte) (*OnlineFile, error) {
 	o := event.Online{Deployment: deployment, URL: url}
 	f := &OnlineFile{}
 	for _, k := range []struct {
 		name   string
-		signer crypto.Signer
+		signer Public
 		key    **metadata.Key
 		id     *string
 	}{{"image", image, &o.Image, &f.ImageID}, {"director", director, &o.Director, &f.DirectorID}} {

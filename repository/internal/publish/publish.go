@@ -19,6 +19,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sigstore/sigstore/pkg/signature"
+
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
@@ -46,9 +48,13 @@ type Config struct {
 	Store      store.Store
 	Blobs      *blob.Dir
 	Audit      *audit.Recorder
-	// ImageKey signs the image repository's snapshot and timestamp; DirectorKey signs the director's
-	// online roles.
-	ImageKey, DirectorKey crypto.Signer
+	// ImageKey signs the image repository's snapshot and timestamp. It may lie in a token.
+	ImageKey interface {
+		signature.Signer
+		Public
+	}
+	// DirectorKey signs the director's online roles.
+	DirectorKey crypto.Signer
 	// TLS are the SPKI hashes of the server's TLS anchors.
 	TLS [][32]byte
 	Now func() time.Time

@@ -3,7 +3,8 @@
 //
 // A key is PKCS#8 in one PEM block, Ed25519 or ECDSA P-256, in a file that nobody else can read, or a
 // credential that the service manager hands over (`credential:NAME`, a file in
-// $CREDENTIALS_DIRECTORY). Keys of people never come here (DESIGN 1.4). Whoever can read these files
+// $CREDENTIALS_DIRECTORY). The online key of the image repository may also lie in a plug-in's token or
+// KMS (Source.Online); the others sign too often for that. Keys of people never come here (DESIGN 1.4). Whoever can read these files
 // can sign snapshot and timestamp, and nothing that a device installs by itself.
 package secret
 
@@ -21,6 +22,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/countersign-ota/countersign/internal/kms"
 	"github.com/countersign-ota/countersign/proto/reason"
 )
 
@@ -43,6 +45,8 @@ type Source struct {
 	Dir string
 	// Credentials is $CREDENTIALS_DIRECTORY; empty when there is none.
 	Credentials string
+	// KMS are the schemes of plug-ins that Online may run.
+	KMS []string
 }
 
 // Path returns the file that ref names. Reason config if it names none.
@@ -51,6 +55,8 @@ func (s Source) Path(ref string) (string, error) {
 	switch {
 	case !ok && ref == "":
 		return "", reason.Errorf(reason.Config, "no key file is named")
+	case kms.IsURI(ref):
+		return "", reason.Errorf(reason.Config, "a key in a plug-in stands where a file or a credential must: it would sign too often")
 	case !ok && filepath.IsAbs(ref):
 		return filepath.Clean(ref), nil
 	case !ok:

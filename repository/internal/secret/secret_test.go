@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/countersign-ota/countersign/proto/reason"
@@ -114,5 +115,44 @@ func TestLoadRefuses(t *testing.T) {
 				t.Fatalf("got %v, %v; want %s", key, err, tt.want)
 			}
 		})
+	}
+}
+
+func TestOnline(t *testing.T) {
+	dir := t.TempDir()
+	_, priv, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := Marshal(priv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "image.key"), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := Source{Dir: dir, KMS: []string{"pkcs11"}}
+	k, err := s.Online(t.Context(), "image.key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sig, err := k.SignMessage(strings.NewReader("m"))
+	if err != nil || !ed25519.Verify(k.Public().(ed25519.PublicKey), []byte("m"), sig) {
+		t.Errorf("signature %x, %v", sig, err)
+	}
+	for ref, want := range map[string]reason.Reason{
+		"absent.key":  reason.Config,
+		"":            reason.Config,
+		"awskms://x":  reason.Config,
+		"pkcs11://":   reason.Config,
+		"pkcs11://x?": reason.PluginFailed, // no program, or one that refuses it
+	} {
+		t.Setenv("PATH", dir)
+		if k, err := s.Online(t.Context(), ref); k != nil || !reason.Is(err, want) {
+			t.Errorf("%q: got %v, %v, want %s", ref, k, err, want)
+		}
+	}
+	if _, err := s.Load("pkcs11://token=t;object=o?module-path=/m.so"); !reason.Is(err, reason.Config) {
+		t.Errorf("a key in a plug-in was loaded as a file: %v", err)
 	}
 }
