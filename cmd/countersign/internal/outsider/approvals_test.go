@@ -157,19 +157,28 @@ func FuzzApprovals(f *testing.F) {
 	f.Add([]byte("\n\n"))
 	f.Add([]byte("{}\n"))
 	f.Add([]byte{})
-	m, path, root := &inMemory{files: d.Files()}, approvals(d, "gw-100"), d.Root(metadata.Image, 1)
-	f.Fuzz(func(t *testing.T, data []byte) {
-		m.opens, m.files[path] = nil, data
-		r, err := verify(d, m, asked{root: root})
+	parse := func(role string) *metadata.File[metadata.TargetsRole] {
+		file, err := metadata.ParseTargets(d.File(metadata.Image, role), metadata.Profile)
 		if err != nil {
-			if class := reason.Of(err).Class(); class != reason.NotAuthentic {
-				t.Fatalf("%v [%s]", err, reason.Of(err))
+			f.Fatal(err)
+		}
+		return file
+	}
+	targets, product := parse(metadata.Targets), parse("gw-100")
+	if believed, err := outsider.Believed(bytes.NewReader(good), targets, product, "gw-100"); err != nil || len(believed) != 2 {
+		f.Fatalf("of good approvals %d are believed: %v", len(believed), err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		believed, err := outsider.Believed(bytes.NewReader(data), targets, product, "gw-100")
+		if err != nil {
+			if class := reason.Of(err).Class(); class != reason.NotAuthentic || believed != nil {
+				t.Fatalf("%v, %v [%s]", believed, err, reason.Of(err))
 			}
 			return
 		}
-		for _, s := range r.Roles[3].Signers {
-			if s.Approval != nil && (s.Approval.Reason != "record 8812" || s.Approval.Event != event || !s.Approval.At.Equal(d.Now) || s.Person == "okafor") {
-				t.Fatalf("believed %+v", s.Approval)
+		for _, a := range believed {
+			if a.Reason != "record 8812" || a.Event != event || !a.At.Equal(d.Now) || (a.Person != "rivera" && a.Person != "chen") {
+				t.Fatalf("believed %+v", a)
 			}
 		}
 	})

@@ -1,0 +1,23 @@
+package outsider
+
+import (
+	"io"
+
+	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/statement"
+)
+
+// Believed returns the approvals of a product's file that Verify would believe, without the chain that
+// leads to it: a fuzzer has no time for that.
+func Believed(r io.Reader, targets, product *metadata.File[metadata.TargetsRole], role string) ([]*statement.Approval, error) {
+	d, err := metadata.TargetsDelegation(targets, role, metadata.Profile)
+	if err != nil {
+		return nil, err
+	}
+	list, err := readApprovals(r, &subject{role: role, version: product.Signed.Version, digest: product.Digest(), delegations: []*metadata.Delegation{d}})
+	var believed []*statement.Approval
+	for _, a := range list {
+		believed = append(believed, a.Approval)
+	}
+	return believed, err
+}
