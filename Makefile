@@ -15,7 +15,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 .PHONY: build
-build: ## the three programs, into bin/
+build: ## the programs, into bin/
 	VERSION=$(VERSION) bash tools/build.sh bin
 
 .PHONY: demo

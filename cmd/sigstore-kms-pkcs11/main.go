@@ -5,7 +5,7 @@
 //
 //	pkcs11://token=chen-yubi;object=sign?module-path=/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so
 //
-// The URI is that of RFC 7512; docs/keys.md has the attributes. ECDSA P-256 and Ed25519.
+// The URI is that of RFC 7512; docs/formats.md has the attributes. ECDSA P-256 and Ed25519.
 package main
 
 import (
