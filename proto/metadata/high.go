@@ -77,9 +77,10 @@ func (h *High) CheckRise(next *High) error {
 }
 
 // ProductPolicy is what a plan demands of a product's releases beyond its quorum. SBOM is "required"
-// or "none".
+// or "none". A retired product takes no release; it keeps its name and its stop list for ever.
 type ProductPolicy struct {
-	SBOM string
+	SBOM    string
+	Retired bool
 }
 
 // The values of ProductPolicy.SBOM.
@@ -90,7 +91,7 @@ const (
 
 // ParseProductPolicy reads the value of ProductField.
 func ParseProductPolicy(raw any) (*ProductPolicy, error) {
-	o, err := asObject(raw, "sbom")
+	o, err := asObject(raw, "sbom", "retired")
 	if err != nil {
 		return nil, reason.Wrap(err, ProductField)
 	}
@@ -101,11 +102,24 @@ func ParseProductPolicy(raw any) (*ProductPolicy, error) {
 	if sbom != SBOMRequired && sbom != SBOMNone {
 		return nil, reason.Errorf(reason.Malformed, "%s: sbom is %q, want %q or %q", ProductField, clip([]byte(sbom)), SBOMRequired, SBOMNone)
 	}
-	return &ProductPolicy{SBOM: sbom}, nil
+	p := &ProductPolicy{SBOM: sbom}
+	if v, ok := o.members["retired"]; ok {
+		// One form for each policy: what is not retired does not say so.
+		if p.Retired, ok = v.(bool); !ok || !p.Retired {
+			return nil, reason.Errorf(reason.Malformed, "%s: retired is there and not true", ProductField)
+		}
+	}
+	return p, nil
 }
 
 // Field returns the value to put under ProductField.
-func (p *ProductPolicy) Field() any { return map[string]any{"sbom": p.SBOM} }
+func (p *ProductPolicy) Field() any {
+	m := map[string]any{"sbom": p.SBOM}
+	if p.Retired {
+		m["retired"] = true
+	}
+	return m
+}
 
 // ParseTLS reads the value of TLSField: SPKI SHA-256 hashes in lower-case hex, at least one.
 func ParseTLS(raw any) ([]string, error) {

@@ -73,7 +73,7 @@ func delegationsShape(m Mode) *shape {
 		must("bit_length", &shape{kind: ofInteger, min: 1, max: 32}), must("name_prefix", textShape()),
 	)
 	if m == Profile {
-		role.fields = append(role.fields, may(QuorumField, quorumShape()), may(ProductField, extension(may("sbom", textShape()))))
+		role.fields = append(role.fields, may(QuorumField, quorumShape()), may(ProductField, extension(may("sbom", textShape()), may("retired", &shape{kind: ofBool}))))
 		succinct.fields = append(succinct.fields, may(QuorumField, quorumShape()))
 	}
 	roles := &shape{kind: ofList, elem: role, distinct: "name", twice: reason.Malformed}

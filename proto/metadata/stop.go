@@ -12,8 +12,9 @@ const StopField = "x-countersign-stop"
 // MaxStops is how many entries a stop list may hold.
 const MaxStops = 256
 
-// maxStopReason bounds the reason of a stop, in bytes.
-const maxStopReason = 1000
+// MaxStopReason bounds the reason of a stop, in bytes, so that a full list stays within the bound of its
+// file (DESIGN 6).
+const MaxStopReason = 200
 
 // StopEntry stops one image: the device applies it to every image it has with this counter and
 // SHA-256 (lower-case hex). At is whole seconds, UTC.
@@ -83,7 +84,7 @@ func parseStop(raw any) (StopEntry, error) {
 	if e.At, err = time.Parse(time.RFC3339, at); err != nil {
 		return StopEntry{}, reason.Errorf(reason.Malformed, "at: %v", err)
 	}
-	if e.Reason, err = o.text("reason", maxStopReason); err != nil {
+	if e.Reason, err = o.text("reason", MaxStopReason); err != nil {
 		return StopEntry{}, err
 	}
 	return e, nil

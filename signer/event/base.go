@@ -80,6 +80,13 @@ func BaseOf(e *Event, files Source) ([]BaseFile, error) {
 		if kind != metadata.RoleTop {
 			roles = append(roles, product, metadata.StopRole(product), f.Role)
 		}
+		if kind == metadata.RoleStop && e.Proposal.Kind == Stop {
+			bins, err := stoppedBins(f, product, files)
+			if err != nil {
+				return nil, err
+			}
+			roles = append(roles, bins...)
+		}
 		roles = append(roles, requiredBy(f)...)
 		if f.Role == metadata.Targets {
 			changed, err := changedBy(f, files)

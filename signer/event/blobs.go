@@ -93,6 +93,11 @@ func (t *trial) policyOf(product string) (*metadata.ProductPolicy, error) {
 	return policyIn(targets, product)
 }
 
+func retired(product string) error {
+	return reason.Errorf(reason.Retired, "product %q is retired; it takes no release", product).
+		WithHint("a new product needs a new name: countersign change PLAN")
+}
+
 func policyIn(targets *targetsFile, product string) (*metadata.ProductPolicy, error) {
 	if ds := targets.Signed.Delegations; ds != nil {
 		for _, r := range ds.Roles {

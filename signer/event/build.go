@@ -118,7 +118,7 @@ func (p *Plan) targets() (metadata.TargetsRole, error) {
 	t.Delegations = &tuf.Delegations{Keys: map[string]*metadata.Key{}, Roles: []tuf.DelegatedRole{}}
 	for _, product := range sortedKeys(p.Products) {
 		pp := p.Products[product]
-		policy := &metadata.ProductPolicy{SBOM: pp.SBOM}
+		policy := &metadata.ProductPolicy{SBOM: pp.SBOM, Retired: pp.Retired}
 		stop := Rule{Require: map[string]int{stopClass: 1}, People: map[string][]string{stopClass: pp.Stop}}
 		for _, d := range []struct {
 			role  string

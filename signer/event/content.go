@@ -30,10 +30,10 @@ type change struct {
 }
 
 func (c *change) name() string {
-	if len(c.added) == 0 {
-		return c.product
+	if all := slices.Concat(c.added, c.removed); len(all) > 0 {
+		return c.product + "/" + all[0].firmware.Version
 	}
-	return c.product + "/" + c.added[0].firmware.Version
+	return c.product
 }
 
 // changeOf compares the targets of a product's files in the event with those in force. An entry that
@@ -52,7 +52,6 @@ func (t *trial) changeOf(product string) (*change, error) {
 			return nil, reason.Wrap(err, "%s", p)
 		}
 	}
-	byPath := func(a, b entry) int { return bytes.Compare([]byte(a.path), []byte(b.path)) }
 	slices.SortFunc(c.added, byPath)
 	slices.SortFunc(c.removed, byPath)
 	return c, nil
@@ -106,8 +105,8 @@ func sameEntry(path string, a, b *metadata.TargetFile) error {
 	return nil
 }
 
-// contentOfRelease carries out DESIGN 1.3 between a product as it is and with one more release.
-func contentOfRelease(t *trial) error {
+// productChange compares old and new content of the one product that the event is about.
+func (t *trial) productChange() (*change, error) {
 	var product string
 	for _, p := range t.files {
 		if p.kind == metadata.RoleProduct {
@@ -115,11 +114,24 @@ func contentOfRelease(t *trial) error {
 		}
 	}
 	c, err := t.changeOf(product)
+	t.release = c
+	return c, err
+}
+
+// contentOfRelease carries out DESIGN 1.3 between a product as it is and with one more release.
+func contentOfRelease(t *trial) error {
+	c, err := t.productChange()
 	if err != nil {
 		return err
 	}
-	t.release = c
+	product := c.product
+	policy, err := t.policyOf(product)
+	if err != nil {
+		return err
+	}
 	switch {
+	case policy.Retired:
+		return retired(product)
 	case len(c.added) == 0:
 		return reason.Errorf(reason.Profile, "a release of %s adds no target", product)
 	case len(c.removed) > 0:

@@ -78,6 +78,9 @@ func (t *trial) keepsProducts(p *proposed) error {
 		if _, err := metadata.TargetsDelegation(p.targets, role, metadata.Profile); err != nil {
 			return reason.Errorf(reason.Profile, "%s drops %q: what was delegated once stays", p, role)
 		}
+		if err := staysRetired(p, role); err != nil {
+			return err
+		}
 	}
 	for _, role := range newRoles {
 		if t.find(metadata.Image, role) != nil {
@@ -88,6 +91,22 @@ func (t *trial) keepsProducts(p *proposed) error {
 		}
 	}
 	return nil
+}
+
+// staysRetired: a product that was retired takes no release ever again.
+func staysRetired(p *proposed, role string) error {
+	if _, kind, err := metadata.SplitRole(role); err != nil || kind != metadata.RoleProduct {
+		return err
+	}
+	old, err := policyIn(p.oldTargets, role)
+	if err != nil || !old.Retired {
+		return err
+	}
+	if next, err := policyIn(p.targets, role); err != nil || next.Retired {
+		return err
+	}
+	return reason.Errorf(reason.Retired, "%s brings product %q back, which is retired for ever", p, role).
+		WithHint("give it a new name in the plan")
 }
 
 func (t *trial) keepsProduct(p *proposed, role string) error {

@@ -111,6 +111,10 @@ func (p *Proposal) canonical() []byte {
 	}
 	out = append(out, `],"kind":`...)
 	out = appendString(out, p.Kind)
+	if p.Reason != "" {
+		out = append(out, `,"reason":`...)
+		out = appendString(out, p.Reason)
+	}
 	out = append(out, `,"subject":`...)
 	return append(appendString(out, p.Subject), '}')
 }

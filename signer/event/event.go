@@ -76,7 +76,8 @@ type Proposal struct {
 	// Subject says what it is about, such as "gw-100/2.4.1". It follows from the files; a proposal
 	// that says otherwise is refused.
 	Subject string
-	// Reason says in words why a release is withdrawn, 1 to MaxReason bytes; empty for every other kind.
+	// Reason says in words why a release is withdrawn, 1 to MaxReason bytes in one line; empty for every
+	// other kind.
 	Reason string
 	// Files are ordered by repository and role.
 	Files []ProposedFile

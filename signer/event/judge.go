@@ -158,8 +158,10 @@ type trial struct {
 	opts    Options
 	files   []*proposed
 	example bool
-	// release is what a release adds; nil for other kinds.
+	// release is what a release adds or a withdrawal removes; nil for other kinds.
 	release *change
+	// stop is what a stop does; nil for other kinds.
+	stop *stopChange
 }
 
 // run carries out the rules in the order in which a person would want to hear of them: is it about
@@ -173,6 +175,9 @@ func (t *trial) run() error {
 	k, ok := kinds[p.Kind]
 	if !ok {
 		return reason.Errorf(reason.Malformed, "kind %q is not known", p.Kind)
+	}
+	if (p.Reason != "") != (p.Kind == Withdraw) {
+		return reason.Errorf(reason.Malformed, "kind %s with reason %.40q: a withdrawal has one, no other kind does", p.Kind, p.Reason)
 	}
 	if err := t.parse(); err != nil {
 		return err

@@ -20,11 +20,13 @@ type kindRules struct {
 }
 
 var kinds = map[string]kindRules{
-	Init:    {shapeInit, contentOfChange, func(t *trial) string { return t.state.deployment }},
-	Root:    {shapeRoot, contentOfChange, subjectRoles},
-	Product: {shapeProduct, contentOfChange, subjectRoles},
-	Release: {shapeRelease, contentOfRelease, func(t *trial) string { return t.release.name() }},
-	Refresh: {shapeRefresh, contentOfRefresh, subjectRoles},
+	Init:     {shapeInit, contentOfChange, func(t *trial) string { return t.state.deployment }},
+	Root:     {shapeRoot, contentOfChange, subjectRoles},
+	Product:  {shapeProduct, contentOfChange, subjectRoles},
+	Release:  {shapeRelease, contentOfRelease, func(t *trial) string { return t.release.name() }},
+	Withdraw: {shapeRelease, contentOfWithdraw, func(t *trial) string { return t.release.name() }},
+	Stop:     {shapeStop, contentOfStop, func(t *trial) string { return t.stop.name() }},
+	Refresh:  {shapeRefresh, contentOfRefresh, subjectRoles},
 }
 
 // shape makes sure that the event holds the files of its kind.
@@ -93,7 +95,7 @@ func mayFollow(p *proposed) bool {
 	return p.base != nil || p.kind == metadata.RoleProduct || p.kind == metadata.RoleStop
 }
 
-// A release holds one product's own file, and the bins that it touches.
+// A release, or its withdrawal, holds one product's own file, and the bins that it touches.
 func shapeRelease(t *trial) error {
 	product := ""
 	for _, p := range t.files {

@@ -23,6 +23,8 @@ type draft struct {
 	e *Event
 	o Opening
 	s *State
+	// past may be nil.
+	past Past
 }
 
 // addRoot takes the signed part of a root; old may be nil.
@@ -78,7 +80,7 @@ func (d *draft) settle() error {
 	slices.SortFunc(p.Files, compareFiles)
 	slices.SortFunc(p.Blobs, func(a, b Blob) int { return bytes.Compare([]byte(a.Path), []byte(b.Path)) })
 	p.Blobs = slices.CompactFunc(p.Blobs, func(a, b Blob) bool { return a == b })
-	t := &trial{event: d.e, state: d.s, opts: Options{Now: d.o.Now, Memory: d.o.Memory, AllowExample: d.o.AllowExample}}
+	t := &trial{event: d.e, state: d.s, opts: Options{Now: d.o.Now, Memory: d.o.Memory, Past: d.past, AllowExample: d.o.AllowExample}}
 	if err := t.run(); err != nil {
 		return err
 	}

@@ -42,6 +42,8 @@ type ProductPlan struct {
 	Bins int
 	// SBOM is metadata.SBOMRequired or SBOMNone.
 	SBOM string
+	// Retired products take no release; they stay in the plan, since their names are never used again.
+	Retired bool
 }
 
 // LoadPlan reads a plan, and the public key files that it names, beside it. Reason: plan.

@@ -134,7 +134,7 @@ func (p *Plan) readProduct(s *State, targets *targetsFile, product string) error
 	if err != nil {
 		return err
 	}
-	pp.SBOM = policy.SBOM
+	pp.SBOM, pp.Retired = policy.SBOM, policy.Retired
 	stop, err := metadata.TargetsDelegation(targets, metadata.StopRole(product), metadata.Profile)
 	if err != nil {
 		return err
@@ -185,6 +185,9 @@ func (p *Plan) YAML() ([]byte, error) {
 		}
 		put(n, "bins", bins)
 		put(n, "sbom", str(pp.SBOM))
+		if pp.Retired {
+			put(n, "retired", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true"})
+		}
 		put(products, product, n)
 	}
 	root := &yaml.Node{Kind: yaml.MappingNode}

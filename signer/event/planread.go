@@ -273,7 +273,7 @@ func (r *planReader) products(n *yaml.Node) error {
 }
 
 func (r *planReader) product(n *yaml.Node) (ProductPlan, error) {
-	pairs, err := r.mapping(n, "require", "people", "stop", "bins", "sbom")
+	pairs, err := r.mapping(n, "require", "people", "stop", "bins", "sbom", "retired")
 	if err != nil {
 		return ProductPlan{}, err
 	}
@@ -293,6 +293,8 @@ func (r *planReader) product(n *yaml.Node) (ProductPlan, error) {
 			}
 		case "bins":
 			p.Bins, err = r.bins(m.value)
+		case "retired":
+			p.Retired, err = r.boolean(m.value)
 		case "sbom":
 			p.SBOM, err = r.text(m.value)
 			if err == nil && p.SBOM != metadata.SBOMRequired && p.SBOM != metadata.SBOMNone {

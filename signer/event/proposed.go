@@ -82,6 +82,9 @@ func (t *trial) parse() error {
 				p.version, p.expires = p.targets.Signed.Version, p.targets.Signed.Expires
 			}
 		}
+		if reason.Is(err, reason.TooLarge) {
+			err = reason.Errorf(reason.Limit, "%v", err).WithHint("%s", fullHint)
+		}
 		if err == nil {
 			err = metadata.CheckScope(p.unrecognized(), t.state.deployment, f.Repository, f.Role)
 		}

@@ -14,11 +14,15 @@ type Review struct {
 	Deployment string `json:"deployment"`
 	Kind       string `json:"kind"`
 	Subject    string `json:"subject"`
+	// Reason is why a release is withdrawn; empty for other kinds.
+	Reason string `json:"reason,omitempty"`
 	// Files are the proposed files, in their order.
 	Files []FileReview `json:"files"`
 	// Added and Removed are targets, ordered by path.
 	Added   []TargetReview `json:"added,omitempty"`
 	Removed []TargetReview `json:"removed,omitempty"`
+	// Stops are the entries that come into a stop list, in its order, and those that leave it.
+	Stops []StopReview `json:"stops,omitempty"`
 	// Roles are the roles whose people, keys or quorum change.
 	Roles []RoleReview `json:"roles,omitempty"`
 	// Consequences say what follows for devices and people, one sentence each.
@@ -69,6 +73,32 @@ type TargetReview struct {
 	Evidence       map[string]metadata.EvidenceRef `json:"evidence,omitempty"`
 }
 
+// Where the target of a stop stands.
+const (
+	// StopListed: the product lists it.
+	StopListed = "listed"
+	// StopWithdrawn: the product listed it before.
+	StopWithdrawn = "withdrawn"
+	// StopUnseen: the base does not show that the product ever listed it; the server judges.
+	StopUnseen = "unseen"
+)
+
+// StopReview is one entry of a stop list that comes or leaves.
+type StopReview struct {
+	Path    string    `json:"path"`
+	Counter int64     `json:"counter"`
+	SHA256  string    `json:"sha256"`
+	At      time.Time `json:"at"`
+	Reason  string    `json:"reason"`
+	// Leaves says that the entry goes; its target has been gone for long enough.
+	Leaves bool `json:"leaves"`
+	// Target is StopListed, StopWithdrawn or StopUnseen; empty for one that leaves.
+	Target string `json:"target,omitempty"`
+	// Component and Hardware are those of a listed target.
+	Component string   `json:"component,omitempty"`
+	Hardware  []string `json:"hardware,omitempty"`
+}
+
 // RoleReview is what changes in who signs a role.
 type RoleReview struct {
 	Repository metadata.Repository `json:"repository"`
@@ -85,6 +115,9 @@ type RoleReview struct {
 	// OldSBOM and SBOM are the policy of a product.
 	OldSBOM string `json:"old_sbom,omitempty"`
 	SBOM    string `json:"sbom,omitempty"`
+	// OldRetired and Retired say whether a product takes no release any more.
+	OldRetired bool `json:"old_retired,omitempty"`
+	Retired    bool `json:"retired,omitempty"`
 }
 
 // ClassReview is how many people of a class must sign; 0 where the class is not required.
@@ -152,7 +185,7 @@ type SignedReview struct {
 // Review returns the review. It can be asked for again after Add.
 func (j *Judgement) Review() *Review {
 	p := &j.Event.Proposal
-	r := &Review{Event: j.id, Deployment: p.Deployment, Kind: p.Kind, Subject: p.Subject, Complete: j.Complete}
+	r := &Review{Event: j.id, Deployment: p.Deployment, Kind: p.Kind, Subject: p.Subject, Reason: p.Reason, Complete: j.Complete}
 	for i, f := range j.Files {
 		r.Files = append(r.Files, FileReview{
 			Repository: f.Repository, Role: f.Role, OldVersion: f.OldVersion, Version: f.NewVersion,
@@ -164,7 +197,9 @@ func (j *Judgement) Review() *Review {
 	}
 	t := reviewer{j.trial, r}
 	t.targets()
+	t.stops()
 	t.roles()
+	t.nearLimit()
 	t.versions()
 	if j.Example {
 		r.Warnings = append(r.Warnings, "a key is one of keys-example, with which everybody can sign: servers and devices refuse it")

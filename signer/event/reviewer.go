@@ -23,7 +23,7 @@ func (v *reviewer) warn(format string, args ...any) {
 	v.r.Warnings = append(v.r.Warnings, fmt.Sprintf(format, args...))
 }
 
-// targets reviews what a release adds and removes.
+// targets reviews what a release adds, or a withdrawal removes.
 func (v *reviewer) targets() {
 	c := v.t.release
 	if c == nil {
@@ -40,11 +40,14 @@ func (v *reviewer) targets() {
 	for _, e := range c.removed {
 		r := v.target(c, e)
 		v.r.Removed = append(v.r.Removed, r)
-		v.follows("%s can no longer be installed", r.Path)
+		v.follows("%s can no longer be installed; devices that run it keep it", r.Path)
 	}
-	if len(c.removed) == 0 {
-		v.follows("nothing becomes uninstallable")
+	if len(c.removed) > 0 {
+		v.left(c.product, func(i stopImage) bool { return v.removed(i.path) })
+		v.follows("counter %d stays used up", c.removed[0].firmware.Counter)
+		return
 	}
+	v.follows("nothing becomes uninstallable")
 	for _, component := range sortedKeys(c.file.high.Floors) {
 		if floor := c.file.high.Floors[component]; floor > 0 {
 			v.follows("afterwards no way back below %d on component %s", floor, component)
@@ -53,6 +56,10 @@ func (v *reviewer) targets() {
 	if gap := c.file.high.Counter - c.old.Counter; gap > 1 {
 		v.warn("counter rises by %d, from %d to %d", gap, c.old.Counter, c.file.high.Counter)
 	}
+}
+
+func (v *reviewer) removed(path string) bool {
+	return slices.ContainsFunc(v.r.Removed, func(r TargetReview) bool { return r.Path == path })
 }
 
 func (v *reviewer) target(c *change, e entry) TargetReview {
@@ -130,7 +137,7 @@ func (v *reviewer) rootRoles(p *proposed) {
 				continue
 			}
 		}
-		v.role(p.repository, name, old, next, "", "")
+		v.role(p.repository, name, old, next, metadata.ProductPolicy{}, metadata.ProductPolicy{})
 	}
 	if p.oldRoot != nil && metadata.OnlineKeysChanged(p.oldRoot, p.root) {
 		v.follows("devices drop the %s repository's snapshot and timestamp and take those of the new online key", p.repository)
@@ -147,33 +154,41 @@ func (v *reviewer) delegatedRoles(p *proposed) {
 			continue
 		}
 		var old *metadata.Delegation
-		oldSBOM := ""
+		var oldPolicy metadata.ProductPolicy
 		if p.oldTargets != nil {
 			// Absent for a new role.
 			old, _ = metadata.TargetsDelegation(p.oldTargets, role.Name, metadata.Profile)
-			oldSBOM = sbomOf(p.oldTargets, role.Name)
+			oldPolicy = policyOrNone(p.oldTargets, role.Name)
 		}
-		v.role(metadata.Image, role.Name, old, next, oldSBOM, sbomOf(p.targets, role.Name))
+		policy := policyOrNone(p.targets, role.Name)
+		v.role(metadata.Image, role.Name, old, next, oldPolicy, policy)
+		if policy.Retired && !oldPolicy.Retired {
+			v.follows("product %s takes no release from now on, for ever; what it lists stays installable until it is withdrawn or its file expires; its stop list goes on", role.Name)
+		}
 		if _, kind, err := metadata.SplitRole(role.Name); err == nil && kind == metadata.RoleProduct && old == nil {
 			v.follows("product %s can be released from now on; its name can never be used again", role.Name)
 		}
 	}
 }
 
-func sbomOf(t *targetsFile, role string) string {
+// policyOrNone returns a product's policy; none for a stop role.
+func policyOrNone(t *targetsFile, role string) metadata.ProductPolicy {
 	policy, err := policyIn(t, role)
 	if err != nil {
-		return ""
+		return metadata.ProductPolicy{}
 	}
-	return policy.SBOM
+	return *policy
 }
 
 // role adds one role to the review if anything about it changes; old is nil for a new one.
-func (v *reviewer) role(r metadata.Repository, name string, old, next *metadata.Delegation, oldSBOM, sbom string) {
-	if old != nil && sameDelegation(old, next) && oldSBOM == sbom {
+func (v *reviewer) role(r metadata.Repository, name string, old, next *metadata.Delegation, oldPolicy, policy metadata.ProductPolicy) {
+	if old != nil && sameDelegation(old, next) && oldPolicy == policy {
 		return
 	}
-	rr := RoleReview{Repository: r, Role: name, New: old == nil, Threshold: next.Threshold, SBOM: sbom, OldSBOM: oldSBOM}
+	rr := RoleReview{
+		Repository: r, Role: name, New: old == nil, Threshold: next.Threshold,
+		SBOM: policy.SBOM, OldSBOM: oldPolicy.SBOM, Retired: policy.Retired, OldRetired: oldPolicy.Retired,
+	}
 	if old != nil {
 		rr.OldThreshold = old.Threshold
 	}

@@ -77,26 +77,38 @@ func keysOf(d *metadata.Delegation) map[string]*metadata.Key {
 	return keys
 }
 
+// perSignature bounds a signature in a file: key id, 72 bytes in hex, names and punctuation.
+const perSignature = 256
+
+// sizeOf returns how many bytes a file will have at most, once everybody signed it.
+func sizeOf(p *proposed) int64 {
+	n := perSignature * len(keyIDsOf(p))
+	if p.targets != nil {
+		return int64(len(p.targets.Bytes()) + n)
+	}
+	return int64(len(p.signed) + len(p.signed)/32 + n)
+}
+
+func keyIDsOf(p *proposed) map[string]bool {
+	ids := map[string]bool{}
+	for _, s := range p.signers {
+		for _, id := range s.Delegation.KeyIDs {
+			ids[id] = true
+		}
+	}
+	return ids
+}
+
 // sizes makes sure that each file stays within its bounds (DESIGN 6) once everybody signed it.
 func (t *trial) sizes() error {
-	const perSignature = 256 // key id, 72 bytes in hex, names and punctuation
 	for _, p := range t.files {
-		ids := map[string]bool{}
-		for _, s := range p.signers {
-			for _, id := range s.Delegation.KeyIDs {
-				ids[id] = true
-			}
+		if n := len(keyIDsOf(p)); n > metadata.MaxSignatures {
+			return reason.Errorf(reason.Limit, "%s may be signed by %d keys, at most %d are allowed", p, n, metadata.MaxSignatures)
 		}
-		if len(ids) > metadata.MaxSignatures {
-			return reason.Errorf(reason.Limit, "%s may be signed by %d keys, at most %d are allowed", p, len(ids), metadata.MaxSignatures)
-		}
-		size := int64(len(p.signed) + len(p.signed)/32 + perSignature*len(ids))
-		if p.targets != nil {
-			size = int64(len(p.targets.Bytes()) + perSignature*len(ids))
-		}
+		size := sizeOf(p)
 		if limit := metadata.MaxSize(metadata.Profile, p.role); size > limit {
 			return reason.Errorf(reason.Limit, "%s has %d bytes with its signatures, at most %d are allowed", p, size, limit).
-				WithHint("withdraw old releases, or choose bins when the product is added")
+				WithHint("%s", fullHint)
 		}
 	}
 	return nil

@@ -6,6 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -41,6 +44,7 @@ type proposalJSON struct {
 	Deployment string     `json:"deployment"`
 	Kind       string     `json:"kind"`
 	Subject    string     `json:"subject"`
+	Reason     *string    `json:"reason,omitempty"`
 	Files      []fileJSON `json:"files"`
 	Blobs      []blobJSON `json:"blobs"`
 }
@@ -87,6 +91,12 @@ func Parse(data []byte) (*Event, error) {
 		return nil, reason.Errorf(reason.Malformed, "event has format %d, this program reads %d", w.Version, formatVersion)
 	}
 	e := &Event{Proposal: Proposal{Deployment: w.Proposal.Deployment, Kind: w.Proposal.Kind, Subject: w.Proposal.Subject}}
+	if why := w.Proposal.Reason; why != nil {
+		if *why == "" {
+			return nil, reason.Errorf(reason.Malformed, "event: an empty reason")
+		}
+		e.Proposal.Reason = *why
+	}
 	for _, f := range w.Proposal.Files {
 		signed, err := metadata.Canonical(f.Signed)
 		if err != nil {
@@ -115,6 +125,9 @@ func Parse(data []byte) (*Event, error) {
 func (e *Event) check() error {
 	p := &e.Proposal
 	if err := metadata.CheckID("deployment", p.Deployment); err != nil {
+		return err
+	}
+	if err := checkReason(p.Reason, MaxReason); p.Reason != "" && err != nil {
 		return err
 	}
 	if len(p.Files) == 0 || len(p.Files) > maxFiles || len(p.Blobs) > maxBlobs {
@@ -156,6 +169,14 @@ func (e *Event) check() error {
 		if err := e.Approvals[i].Check(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkReason takes a reason in words: 1 to most bytes of UTF-8 without control characters.
+func checkReason(why string, most int) error {
+	if why == "" || len(why) > most || !utf8.ValidString(why) || strings.ContainsFunc(why, unicode.IsControl) {
+		return reason.Errorf(reason.Malformed, "reason %.40q: wanted 1 to %d bytes of text in one line", why, most)
 	}
 	return nil
 }

@@ -1,0 +1,115 @@
+package event
+
+import (
+	"encoding/hex"
+	"slices"
+
+	"github.com/countersign-ota/countersign/proto/metadata"
+)
+
+// stops reviews what a stop does.
+func (v *reviewer) stops() {
+	c := v.t.stop
+	if c == nil {
+		return
+	}
+	for _, s := range c.added {
+		r := stopReview(s.StopEntry)
+		switch {
+		case s.target != nil:
+			r.Target, r.Component, r.Hardware = StopListed, s.firmware.Component, s.firmware.Hardware
+		case s.unseen:
+			r.Target = StopUnseen
+			v.warn("the base does not show that %s was ever listed; the server judges", s.Path)
+		default:
+			r.Target = StopWithdrawn
+		}
+		v.r.Stops = append(v.r.Stops, r)
+		v.follows("%s is not installed any more; where it waits or is staged it is dropped, on trial the device goes back, where it is confirmed it runs on and is reported", s.Path)
+	}
+	for _, s := range c.left {
+		r := stopReview(s.StopEntry)
+		r.Leaves = true
+		v.r.Stops = append(v.r.Stops, r)
+		v.follows("the stop of %s ends: its target has been withdrawn for more than 90 days", s.Path)
+	}
+	list := map[stopImage]bool{}
+	for _, e := range c.list {
+		list[imageOf(e)] = true
+	}
+	v.left(c.file.product, func(i stopImage) bool { return list[i] })
+}
+
+func stopReview(e metadata.StopEntry) StopReview {
+	return StopReview{Path: e.Path, Counter: e.Counter, SHA256: e.SHA256, At: e.At, Reason: e.Reason}
+}
+
+// left says what devices may still install of a flat product, for each hardware and component that
+// loses an image. Of a product with bins the event does not show all.
+func (v *reviewer) left(product string, gone func(stopImage) bool) {
+	file, err := v.t.state.role(product)
+	if err != nil || file == nil || succinctOf(file) != nil {
+		return
+	}
+	type place struct{ component, hardware string }
+	best, lost := map[place]*metadata.Firmware{}, map[place]bool{}
+	for _, path := range sortedKeys(file.Signed.Targets) {
+		f, err := metadata.ParseFirmware(path, file.Signed.Targets[path], false)
+		if err != nil {
+			continue
+		}
+		out := gone(stopImage{path, hex.EncodeToString(file.Signed.Targets[path].Hashes["sha256"]), f.Counter})
+		for _, h := range f.Hardware {
+			p := place{f.Component, h}
+			switch {
+			case out:
+				lost[p] = true
+			case best[p] == nil || best[p].Counter < f.Counter:
+				best[p] = f
+			}
+		}
+	}
+	var places []place
+	for p := range lost {
+		places = append(places, p)
+	}
+	slices.SortFunc(places, func(a, b place) int {
+		if a.hardware != b.hardware {
+			if a.hardware < b.hardware {
+				return -1
+			}
+			return 1
+		}
+		if a.component < b.component {
+			return -1
+		}
+		return 1
+	})
+	for _, p := range places {
+		if f := best[p]; f != nil {
+			v.follows("%s, component %s: counter %d (%s) is the highest that is left", p.hardware, p.component, f.Counter, f.Version)
+			continue
+		}
+		v.warn("%s, component %s: nothing is left to install; devices keep what runs and wait for the next release", p.hardware, p.component)
+	}
+}
+
+// nearlyFull is from which share of its bound on a file is said to be near it, in percent.
+const nearlyFull = 80
+
+// nearLimit warns of a flat product that comes near the bound of its file (DESIGN 6).
+func (v *reviewer) nearLimit() {
+	c := v.t.release
+	if c == nil || len(c.added) == 0 || succinctOf(c.file.targets) != nil {
+		return
+	}
+	limit := metadata.MaxSize(metadata.Profile, c.file.role)
+	size := sizeOf(c.file)
+	if size*100 < limit*nearlyFull {
+		return
+	}
+	v.warn("%s has %d targets and %d %% of the %d bytes that its file may have: %s", c.product, len(c.file.targets.Signed.Targets), size*100/limit, limit, fullHint)
+}
+
+// fullHint is the way out of a flat product that is full.
+const fullHint = "withdraw old releases, or let the next ones go to a new product with bins"
