@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/repository/internal/blob"
@@ -38,11 +39,28 @@ type Problem struct {
 	Err   error
 }
 
-// Check judges all that a server keeps in dir, which no server may use meanwhile: every root chain,
-// role file, reference, hash, signature and version; every event and what it holds open; every file,
-// which it reads and hashes; certificates and keys; the audit log's sequence. It changes nothing. The
+// Check judges all that a server keeps in dir, beside the server that runs there or without one: every
+// root chain, role file, reference, hash, signature and version; every event and what it holds open; every
+// file, which it reads and hashes; certificates and keys; the audit log's sequence. It changes nothing. The
 // error says that it could not look: locked, state-damaged.
 func Check(ctx context.Context, dir string, now time.Time) (*Report, error) {
+	return ask(ctx, dir, func(c pb.ControlClient) (*Report, error) {
+		answer, err := c.CheckStore(ctx, &pb.CheckStoreRequest{})
+		if err != nil {
+			return nil, err
+		}
+		r := &Report{Checked: map[string]int{}}
+		for what, n := range answer.GetChecked() {
+			r.Checked[what] = int(n)
+		}
+		for _, p := range answer.GetProblems() {
+			r.Problems = append(r.Problems, Problem{p.GetWhere(), &reason.Error{Reason: reason.Reason(p.GetReason()), Text: p.GetMessage()}})
+		}
+		return r, nil
+	}, func() (*Report, error) { return checkStopped(ctx, dir, now) })
+}
+
+func checkStopped(ctx context.Context, dir string, now time.Time) (*Report, error) {
 	lock, err := lockDir(dir)
 	if err != nil {
 		return nil, err
@@ -53,12 +71,21 @@ func Check(ctx context.Context, dir string, now time.Time) (*Report, error) {
 		return nil, err
 	}
 	defer func() { _ = db.Close() }()
-	c := &checker{ctx: ctx, dir: dir, report: &Report{Checked: map[string]int{}}}
-	if c.blobs, err = blob.Open(filepath.Join(dir, blobsDir)); err != nil {
+	return checkOpen(ctx, dir, db, now)
+}
+
+// checkOpen checks a store that is open, and used by others.
+func checkOpen(ctx context.Context, dir string, db store.Store, now time.Time) (*Report, error) {
+	blobs, err := blob.Open(filepath.Join(dir, blobsDir))
+	if err != nil {
 		return nil, err
 	}
-	err = db.View(ctx, func(v store.View) error { return c.run(v, now) })
-	return c.report, err
+	c := &checker{ctx: ctx, dir: dir, blobs: blobs, report: &Report{Checked: map[string]int{}}}
+	// Reading every image takes long, and a store that is held in one state meanwhile would grow.
+	if err := db.View(ctx, func(v store.View) error { return c.run(v, now) }); err != nil {
+		return nil, err
+	}
+	return c.report, c.hashes()
 }
 
 type checker struct {
@@ -93,9 +120,6 @@ func (c *checker) run(v store.View, now time.Time) error {
 			return err
 		}
 	}
-	if err := c.hashes(); err != nil {
-		return err
-	}
 	_, err = identity.OpenAuthority(c.dir, deployment, func() time.Time { return now })
 	c.problem("identity", err)
 	if err := c.people(v); err != nil {
@@ -111,6 +135,9 @@ func (c *checker) file(v store.View, f publish.NamedFile) error {
 	switch {
 	case err != nil:
 		c.problem(where, err)
+		return nil
+	case rec.GetMissing():
+		c.problem(where, reason.Errorf(reason.StateDamaged, "its bytes were lost; who has them: countersign publish EVENT --artifact PATH"))
 		return nil
 	case !rec.GetComplete():
 		c.problem(where, reason.Errorf(reason.StateDamaged, "its record says that it is not complete"))

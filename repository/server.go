@@ -179,6 +179,11 @@ func (s *Server) Serve(ctx context.Context) error {
 		_ = g.Close()
 		return reason.Errorf(reason.Unreachable, "listen.https: %w", err)
 	}
+	stopControl, err := s.serveControl()
+	if err != nil {
+		return errors.Join(err, g.Close(), h.Close())
+	}
+	defer stopControl()
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.pub.Run(ctx, s.api.SetHealth) })

@@ -66,5 +66,6 @@ func newTool(getenv func(string) string, now func() time.Time) *tool {
 		t.signCommand(), t.publishCommand(), t.eventCommand(), t.statusCommand(), t.verifyCommand(),
 		t.loginCommand(), t.operatorCommand(), t.deviceCommand(),
 	)
+	t.offering(t.Root)
 	return t
 }

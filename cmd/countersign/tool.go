@@ -33,6 +33,8 @@ type tool struct {
 	expect []string // --expect
 
 	opened *home.Home
+	// met is the deployment whose server this run connected to last; nil without one.
+	met *deployment
 }
 
 // home reads the configuration, once.
@@ -112,8 +114,11 @@ func (t *tool) connect(ctx context.Context, d *deployment) error {
 		return err
 	}
 	cfg := remote.Config{Address: d.settings.Server, CA: ca, Identity: id, Timeout: t.silence, Agent: agent()}
-	if d.client, err = remote.Dial(cfg); err != nil || !id.Due(t.now()) {
+	if d.client, err = remote.Dial(cfg); err != nil {
 		return err
+	}
+	if t.met = d; !id.Due(t.now()) {
+		return nil
 	}
 	fresh, err := d.client.Renew(ctx, ca, d.id, d.settings.Operator)
 	if err != nil {

@@ -97,7 +97,7 @@ func (v *view) remember() error {
 		switch {
 		case now.Version < seen:
 			return reason.Errorf(reason.BaseTooOld, "%s shows %s %d, this machine has seen %d", v.where(), roleName(now.Repository, now.Role), now.Version, seen).
-				WithHint("if nobody restored the server, report it")
+				WithHint("if it was restored from a copy, on it: countersignd recover; if nobody did that, report it")
 		case now.Version == seen && now.Digest != digest:
 			return reason.Errorf(reason.VersionUsed, "%s shows another %s %d than this machine has seen", v.where(), roleName(now.Repository, now.Role), now.Version).
 				WithHint("report it: one of the two is forged")

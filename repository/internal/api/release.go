@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign-ota/countersign/proto/chunk"
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
+	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/proto/statement"
 	"github.com/countersign-ota/countersign/repository/internal/publish"
@@ -186,6 +187,18 @@ func (s *releaseService) Cancel(ctx context.Context, q *pb.CancelRequest) (*pb.C
 		return nil, err
 	}
 	return &pb.CancelResponse{VoidSignatures: int32(c.Void), Successor: c.Successor}, nil //nolint:gosec // an event has fewer signatures
+}
+
+func (s *releaseService) OfferFiles(ctx context.Context, q *pb.OfferFilesRequest) (*pb.OfferFilesResponse, error) {
+	files := make([]publish.Shown, 0, len(q.GetFiles()))
+	for _, f := range q.GetFiles() {
+		files = append(files, publish.Shown{Repository: metadata.Repository(f.GetRepository()), Role: f.GetRole(), Data: f.GetData()})
+	}
+	answers, err := s.a.Publisher.Offer(ctx, operator(ctx), files)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.OfferFilesResponse{Files: answers}, nil
 }
 
 func outcomesOf(outcomes []publish.Outcome) []*pb.SignatureOutcome {

@@ -50,10 +50,13 @@ func (r *Registry) enroll(ctx context.Context, q Request) ([][]byte, []string, e
 	var again bool
 	var roles []string
 	if err := r.store.View(ctx, func(v store.View) error {
-		_, err := r.token(v, q)
-		if err != nil {
+		if _, err := r.token(v, q); err != nil {
 			return err
 		}
+		if err := store.Recovered(v); err != nil { // recovery voids the token
+			return err
+		}
+		var err error
 		again, roles, err = inForce(v, q)
 		return err
 	}); err != nil {
@@ -63,6 +66,9 @@ func (r *Registry) enroll(ctx context.Context, q Request) ([][]byte, []string, e
 		if err := r.store.Update(ctx, func(tx store.Tx) error {
 			rec, err := r.token(tx, q)
 			if err != nil {
+				return err
+			}
+			if err := store.Recovered(tx); err != nil {
 				return err
 			}
 			if again, roles, err = inForce(tx, q); err != nil || again {

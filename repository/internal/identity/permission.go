@@ -46,6 +46,7 @@ var methods = map[string]Permission{
 	pb.Release_AddSignature_FullMethodName: WriteReleases,
 	pb.Release_Publish_FullMethodName:      WriteReleases,
 	pb.Release_Cancel_FullMethodName:       WriteReleases,
+	pb.Release_OfferFiles_FullMethodName:   WriteReleases,
 
 	pb.Identity_Login_FullMethodName:          Anybody, // the token's MAC proves the caller
 	pb.Identity_Renew_FullMethodName:          SelfService,

@@ -63,6 +63,9 @@ func (r *Registry) inviteOperator(ctx context.Context, actor, id string, roles [
 	}
 	var t *pb.Token
 	err := r.store.Update(ctx, func(tx store.Tx) error {
+		if err := store.Recovered(tx); err != nil {
+			return err
+		}
 		rec, err := tx.Operator(id)
 		if errors.Is(err, store.ErrNotFound) {
 			rec, err = &pb.OperatorRecord{}, nil
@@ -121,6 +124,9 @@ func (r *Registry) inviteDevices(ctx context.Context, actor string, ids []string
 	var tokens []*pb.Token
 	err := r.store.Update(ctx, func(tx store.Tx) error {
 		tokens = nil
+		if err := store.Recovered(tx); err != nil {
+			return err
+		}
 		for _, id := range ids {
 			rec, err := tx.Device(id)
 			if err != nil && !errors.Is(err, store.ErrNotFound) {

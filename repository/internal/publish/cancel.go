@@ -44,6 +44,9 @@ func (p *Publisher) cancel(ctx context.Context, by, idText, why string) (Cancell
 		return Cancelled{}, err
 	}
 	defer done()
+	if err := p.mayChange(ctx); err != nil {
+		return Cancelled{}, err
+	}
 	if err := notOpen(id, rec); err != nil {
 		return Cancelled{}, err
 	}

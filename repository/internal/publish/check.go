@@ -171,6 +171,10 @@ func (c *storedCheck) online() error {
 	if c.image == nil {
 		return nil
 	}
+	unsigned, err := c.v.Meta(store.MetaUnsigned)
+	if missing(err) != nil || unsigned != "" {
+		return missing(err) // recovery could not sign them: they are those of before, and health says so
+	}
 	version, err := c.currentVersion(metadata.Image, metadata.Snapshot)
 	if err != nil {
 		return err

@@ -38,6 +38,9 @@ func (p *Publisher) publish(ctx context.Context, by, idText string) ([]*pb.Publi
 	if rec.GetState() == pb.EventState_EVENT_STATE_PUBLISHED {
 		return rec.GetPublished(), nil
 	}
+	if err := p.mayChange(ctx); err != nil {
+		return nil, err
+	}
 	if err := notOpen(id, rec); err != nil {
 		return nil, err
 	}
@@ -127,6 +130,9 @@ func (p *Publisher) commit(ctx context.Context, by string, id store.EventID, e *
 				return err
 			}
 			if err := p.staleOthers(tx, f, id); err != nil {
+				return err
+			}
+			if err := snapshotIsWhole(tx, f.role); err != nil {
 				return err
 			}
 		}

@@ -81,6 +81,8 @@ type inForce struct {
 	snapshot  roleFile
 	meta      map[string]*tuf.MetaFiles
 	timestamp int64
+	// unsigned says that meta is what the snapshot should name, and that it does not yet.
+	unsigned bool
 }
 
 // parsed keeps what was read last of the files that every publication needs.
@@ -131,10 +133,52 @@ func (p *Publisher) current(ctx context.Context) (c inForce, err error) {
 			c.meta = s.Signed.Meta
 			p.parsed.meta, p.parsed.snapshot = c.meta, string(snapshot.GetDigest())
 		}
+		unsigned, err := v.Meta(store.MetaUnsigned)
+		if missing(err) != nil {
+			return err
+		}
+		if c.unsigned = unsigned != ""; c.unsigned {
+			if c.meta, err = describeAll(v); err != nil {
+				return err
+			}
+		}
 		c.timestamp, _, err = v.Current(metadata.Image, metadata.Timestamp)
 		return missing(err)
 	})
 	return c, err
+}
+
+// describeAll returns what a snapshot says that names every role in force.
+func describeAll(v store.View) (map[string]*tuf.MetaFiles, error) {
+	roles, err := v.Roles(metadata.Image)
+	if err != nil {
+		return nil, err
+	}
+	meta := map[string]*tuf.MetaFiles{}
+	for _, r := range roles {
+		switch r.Role {
+		case metadata.Root, metadata.Snapshot, metadata.Timestamp:
+			continue
+		}
+		rec, err := v.Role(metadata.Image, r.Role, r.Version)
+		if err != nil {
+			return nil, err
+		}
+		meta[r.Role+".json"] = describe(roleFile{version: r.Version, data: rec.GetData()})
+	}
+	return meta, nil
+}
+
+// snapshotIsWhole notes that a snapshot is published, which names every role in force.
+func snapshotIsWhole(tx store.Tx, role string) error {
+	if role != metadata.Snapshot {
+		return nil
+	}
+	unsigned, err := tx.Meta(store.MetaUnsigned)
+	if missing(err) != nil || unsigned == "" {
+		return missing(err)
+	}
+	return tx.SetMeta(store.MetaUnsigned, "")
 }
 
 // onlineFiles makes the snapshot that names the changed files besides what the one in force names, and

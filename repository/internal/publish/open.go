@@ -44,6 +44,9 @@ func (p *Publisher) open(ctx context.Context, by, idText string, e *event.Event)
 		return nil, err
 	}
 	defer done()
+	if err := p.mayChange(ctx); err != nil {
+		return nil, err
+	}
 	rec, err := p.record(ctx, id)
 	switch {
 	case err == nil:

@@ -76,6 +76,8 @@ type Publisher struct {
 	judged map[store.EventID]judged
 	// parsed is guarded by turn.
 	parsed parsed
+	// wake has the schedule look before its time.
+	wake chan struct{}
 	// warned is how many expiry thresholds the log was told of, by role; guarded by turn.
 	warned map[string]int
 
@@ -85,7 +87,7 @@ type Publisher struct {
 
 // Open returns a Publisher over what is stored. Nothing is signed before Run.
 func Open(ctx context.Context, c Config) (*Publisher, error) {
-	p := &Publisher{Config: c, turn: make(chan struct{}, 1), judged: map[store.EventID]judged{}, warned: map[string]int{}}
+	p := &Publisher{Config: c, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1), judged: map[store.EventID]judged{}, warned: map[string]int{}}
 	var err error
 	p.index.cache = &p.cache
 	if p.online, err = newOnlineKeys(c); err != nil {
@@ -280,6 +282,10 @@ func notOpen(id store.EventID, rec *pb.EventRecord) error {
 		return reason.Errorf(reason.EventPublished, "event %.12s is published already", id)
 	case pb.EventState_EVENT_STATE_CANCELLED:
 		return reason.Errorf(reason.EventCancelled, "event %.12s was cancelled: %s", id, rec.GetCancelReason())
+	}
+	if len(rec.GetStaleBy()) == 0 {
+		return reason.Errorf(reason.EventStale, "event %.12s is stale: it was open when the server was recovered from a copy; its signatures are kept but void", id).
+			WithHint("open it anew on what is in force now")
 	}
 	return reason.Errorf(reason.EventStale, "event %.12s is stale: %.12s came first on one of its roles; its signatures are kept but void",
 		id, hex.EncodeToString(rec.GetStaleBy())).WithHint("open it anew on what is in force now")

@@ -202,5 +202,10 @@ func (p *Publisher) Open(path string, sha256 [32]byte) (*blob.Reader, error) {
 	if !ok {
 		return nil, reason.Errorf(reason.NotFound, "%s with sha256 %.12s is not here", path, hex.EncodeToString(sha256[:]))
 	}
-	return p.Blobs.Reader(sha256, length)
+	r, err := p.Blobs.Reader(sha256, length)
+	if reason.Is(err, reason.NotFound) {
+		return nil, reason.Errorf(reason.NotFound, "%s (sha256 %.12s) is signed and published, and its bytes were lost here", path, hex.EncodeToString(sha256[:])).
+			WithHint("who has them: countersign publish EVENT --artifact PATH")
+	}
+	return r, err
 }

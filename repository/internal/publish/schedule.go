@@ -8,6 +8,7 @@ import (
 
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
 	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/repository/internal/audit"
 	"github.com/countersign-ota/countersign/repository/internal/store"
 )
@@ -35,26 +36,37 @@ func (p *Publisher) Run(ctx context.Context, healthy func(bool)) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+		case <-p.wake:
 		}
 	}
 }
 
 // Refresh signs snapshot and timestamp anew where their time has come, and warns of offline roles that
 // expire. New files are durable and public on return. Reason online-key-unknown if the root in force
-// names other online keys.
+// names other online keys, recover-first on a restored copy, which signs nothing; while the server is
+// behind the field it signs, and says so by repository-behind-field.
 func (p *Publisher) Refresh(ctx context.Context) error {
 	done, err := p.take(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
+	fitness := p.fitness(ctx)
+	if fitness != nil && !reason.Is(fitness, reason.BehindField) {
+		return fitness
+	}
+	return errors.Join(p.refresh(ctx), fitness)
+}
+
+// refresh is Refresh for a server that may sign; the caller has the turn.
+func (p *Publisher) refresh(ctx context.Context) error {
 	c, err := p.current(ctx)
 	if err != nil || c.snapshot.version == 0 {
 		return err // before init there is nothing to keep fresh
 	}
 	p.warn(ctx)
 	now := p.Now()
-	if c.snapshot.expires.Sub(now) < snapshotLife-snapshotEvery {
+	if c.unsigned || c.snapshot.expires.Sub(now) < snapshotLife-snapshotEvery {
 		files, err := p.onlineFiles(c, nil)
 		if err != nil {
 			return err
@@ -84,20 +96,25 @@ func (p *Publisher) timestampFresh(ctx context.Context, now time.Time) (fresh bo
 
 func (p *Publisher) putOnline(ctx context.Context, files []roleFile) error {
 	now := p.Now()
-	return p.Store.Update(ctx, func(tx store.Tx) error {
-		for _, f := range files {
-			if err := tx.PutRole(metadata.Image, f.role, f.version, &pb.RoleRecord{
-				Data: f.data, Digest: f.digest[:], PublishedAt: now.Unix(), Expires: f.expires.Unix(),
-			}); err != nil {
-				return err
-			}
-			detail := fmt.Sprintf("version %d, expires %s", f.version, f.expires.UTC().Format(time.RFC3339))
-			if err := audit.Write(tx, audit.Entry(now, audit.Server, "role.refresh", roleName(metadata.Image, f.role), detail)); err != nil {
-				return err
-			}
+	return p.Store.Update(ctx, func(tx store.Tx) error { return p.putOnlineFiles(tx, files, now) })
+}
+
+func (p *Publisher) putOnlineFiles(tx store.Tx, files []roleFile, now time.Time) error {
+	for _, f := range files {
+		if err := tx.PutRole(metadata.Image, f.role, f.version, &pb.RoleRecord{
+			Data: f.data, Digest: f.digest[:], PublishedAt: now.Unix(), Expires: f.expires.Unix(),
+		}); err != nil {
+			return err
 		}
-		return nil
-	})
+		if err := snapshotIsWhole(tx, f.role); err != nil {
+			return err
+		}
+		detail := fmt.Sprintf("version %d, expires %s", f.version, f.expires.UTC().Format(time.RFC3339))
+		if err := audit.Write(tx, audit.Entry(now, audit.Server, "role.refresh", roleName(metadata.Image, f.role), detail)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // warn tells the log of offline roles that expire soon, once at each threshold; the caller has the

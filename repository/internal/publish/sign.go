@@ -32,6 +32,9 @@ func (p *Publisher) addSignature(ctx context.Context, by, idText string, sigs []
 		return nil, err
 	}
 	defer done()
+	if err := p.mayChange(ctx); err != nil {
+		return nil, err
+	}
 	if err := notOpen(id, rec); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
@@ -88,6 +89,20 @@ func CheckVersion(role string, version int64) error {
 		return reason.Errorf(reason.IntegerRange, "role %q: version %d: want 1 to 2^53", role, version)
 	}
 	return nil
+}
+
+// Recovered refuses, on a restored copy that was not recovered yet, what must wait for that: nil, or
+// recover-first.
+func Recovered(v View) error {
+	restored, err := v.Meta(MetaRestored)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if restored == "" {
+		return nil
+	}
+	return reason.Errorf(reason.RecoverFirst, "this server is a copy, %s; until it is recovered it signs, opens and publishes nothing and lets nobody new in", restored).
+		WithHint("on the server: countersignd recover")
 }
 
 // MergeUsed returns the higher of each part of old (nil if there is none) and rec.

@@ -1,0 +1,414 @@
+package repository_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	spb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	grpcstatus "google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
+	"github.com/countersign-ota/countersign/proto/enroll"
+	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/reason"
+	"github.com/countersign-ota/countersign/proto/reason/status"
+	"github.com/countersign-ota/countersign/repository"
+	"github.com/countersign-ota/countersign/signer/event"
+	"github.com/countersign-ota/countersign/signer/remote"
+)
+
+// config returns the bytes of the server's configuration.
+func (b *bed) config() []byte {
+	b.t.Helper()
+	data, err := os.ReadFile(filepath.Join(b.dir, repository.ConfigFile))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return data
+}
+
+// backup makes a copy in a new folder.
+func (b *bed) backup() string {
+	b.t.Helper()
+	dest := filepath.Join(b.t.TempDir(), "copy")
+	if _, err := repository.Backup(ctx, b.cfg, b.config(), dest); err != nil {
+		b.t.Fatalf("backup: %v [%s]", err, reason.Of(err))
+	}
+	return dest
+}
+
+// lose stops the server and removes its directory, and restores the copy in its place.
+func (b *bed) lose(copied string) *repository.Restored {
+	b.t.Helper()
+	if b.end != nil {
+		b.stop()
+	}
+	if err := os.RemoveAll(b.dir); err != nil {
+		b.t.Fatal(err)
+	}
+	r, err := repository.Restore(ctx, repository.RestoreOptions{Source: copied, Now: b.clock.now})
+	if err != nil {
+		b.t.Fatalf("restore: %v [%s]", err, reason.Of(err))
+	}
+	return r
+}
+
+// seen is what somebody keeps of what the server has published: all roots, and the newest of all else.
+func (b *bed) seen(roles ...string) []event.BaseFile {
+	b.t.Helper()
+	var kept []event.BaseFile
+	for _, r := range []metadata.Repository{metadata.Image, metadata.Director} {
+		for v := int64(1); ; v++ {
+			data, err := served{b}.Root(r, v)
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			if len(data) == 0 {
+				break
+			}
+			kept = append(kept, event.BaseFile{Repository: r, Role: metadata.Root, File: data})
+		}
+	}
+	for _, role := range roles {
+		data, err := served{b}.Current(metadata.Image, role)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		kept = append(kept, event.BaseFile{Repository: metadata.Image, Role: role, File: data})
+	}
+	return kept
+}
+
+var everything = []string{"targets", "gw-100", "gw-100.stop"}
+
+func (b *bed) offer(files []event.BaseFile) []*pb.OfferedFile {
+	b.t.Helper()
+	answers, err := b.operators["rivera"].OfferFiles(ctx, files)
+	if err != nil {
+		b.t.Fatalf("offer: %v [%s]", err, reason.Of(err))
+	}
+	return answers
+}
+
+// recover plans a recovery and carries it out.
+func (b *bed) recover(q *repository.Recovery) (*repository.RecoveryPlan, *repository.Recovered) {
+	b.t.Helper()
+	plan, err := repository.PlanRecovery(ctx, b.cfg, q.GetEvents())
+	if err != nil {
+		b.t.Fatalf("plan: %v [%s]", err, reason.Of(err))
+	}
+	q.Plan = plan.GetId()
+	done, err := repository.Recover(ctx, b.cfg, q)
+	if err != nil {
+		b.t.Fatalf("recover: %v [%s]", err, reason.Of(err))
+	}
+	return plan, done
+}
+
+// healthy waits until the server says of itself what is wanted.
+func (b *bed) healthy(want bool) {
+	b.t.Helper()
+	c := grpc_health_v1.NewHealthClient(b.stock(nil))
+	var h *grpc_health_v1.HealthCheckResponse
+	var err error
+	for range 500 {
+		h, err = c.Check(ctx, &grpc_health_v1.HealthCheckRequest{})
+		if err == nil && (h.GetStatus() == grpc_health_v1.HealthCheckResponse_SERVING) == want {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	b.t.Errorf("health %v, %v; want %t", h, err, want)
+}
+
+// exported is an event of the server as a file that travels.
+func (b *bed) exported(id string) *repository.EventFile {
+	b.t.Helper()
+	e, _, err := b.operators["rivera"].Event(ctx, id)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	data, err := e.Bytes()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return &repository.EventFile{Name: "last.event", Event: data}
+}
+
+// roleOf returns the line of a role in a plan.
+func roleOf(p *repository.RecoveryPlan, r, role string) *pb.RecoveryRole {
+	for _, l := range p.GetRoles() {
+		if l.GetRepository() == r && l.GetRole() == role {
+			return l
+		}
+	}
+	return nil
+}
+
+// sendFirmware uploads the image of a release.
+func (b *bed) sendFirmware(version string) {
+	b.t.Helper()
+	data := firmware(version)
+	if err := b.operators["rivera"].Upload(ctx, b.write("again.img", data), sha256.Sum256(data), int64(len(data)), remote.Watch{}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// enrol uses a device's token and returns why it was refused; "" if it was not.
+func (b *bed) enrol(tok *enroll.TokenFile) reason.Reason {
+	b.t.Helper()
+	_, body := enrolment(b.t, tok)
+	a := b.ask(b.browser(nil), http.MethodPost, pb.Device_Enroll_FullMethodName, body, "Content-Type", "application/x-protobuf")
+	if a.code == 200 {
+		return ""
+	}
+	var s spb.Status
+	if err := proto.Unmarshal(a.body, &s); err != nil {
+		b.t.Fatal(err)
+	}
+	return reason.Of(status.FromError(grpcstatus.FromProto(&s).Err()))
+}
+
+// counterOf returns the counter of the targets that a release adds: the highest in it.
+func counterOf(t *testing.T, e *event.Event) int64 {
+	t.Helper()
+	signed, err := metadata.FromCanonical(e.Proposal.Files[0].Signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f struct {
+		High struct{ Counter int64 } `json:"x-countersign-high"`
+	}
+	if err := json.Unmarshal(signed, &f); err != nil {
+		t.Fatal(err)
+	}
+	return f.High.Counter
+}
+
+// Backups that are made while releases are published are each one state of the server, which restore
+// takes and the checker finds sound.
+func TestBackupWhileReleasesArePublished(t *testing.T) {
+	b := newBed(t)
+	b.found(basicPlan)
+	const copies = 3
+	dests := make(chan string, copies)
+	dir := t.TempDir()
+	config := b.config()
+	go func() {
+		defer close(dests)
+		for i := range copies {
+			dest := filepath.Join(dir, string(rune('a'+i)))
+			if _, err := repository.Backup(ctx, b.cfg, config, dest); err != nil {
+				t.Errorf("backup %d: %v [%s]", i, err, reason.Of(err))
+				return
+			}
+			dests <- dest
+		}
+	}()
+	var made []string
+	for n := 0; ; n++ {
+		b.released(fmt.Sprintf("2.%d", n))
+		select {
+		case dest, ok := <-dests:
+			if ok {
+				made = append(made, dest)
+				continue
+			}
+		default:
+			continue
+		}
+		break
+	}
+	if len(made) != copies {
+		t.Fatalf("%d copies", len(made))
+	}
+	b.checked()
+	for _, dest := range made {
+		to := filepath.Join(dir, "restored-"+filepath.Base(dest))
+		r, err := repository.Restore(ctx, repository.RestoreOptions{Source: dest, Dir: to})
+		if err != nil || len(r.Damaged) > 0 {
+			t.Fatalf("restore: %v, damaged %v", err, r)
+		}
+		report, err := repository.Check(ctx, to, b.clock.now())
+		if err != nil || len(report.Problems) > 0 {
+			t.Errorf("check: %v, %v", err, report)
+		}
+		cfg, err := repository.LoadConfig(r.Config)
+		if err != nil || cfg.Dir != to || cfg.URL != b.cfg.URL {
+			t.Errorf("configuration %+v, %v", cfg, err)
+		}
+	}
+}
+
+// The whole of it: a server is lost after two releases that the copy does not hold; what is restored
+// signs and publishes nothing; a tool shows the first release, an event file brings the second; after
+// recovery nothing that anybody has seen is contradicted.
+func TestRestoreAndRecover(t *testing.T) {
+	b := newBed(t)
+	b.found(basicPlan)
+	b.released("2.4.0")
+	old, err := b.operators["rivera"].InviteDevices(ctx, []string{"gw-0007"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, _ := b.release("2.9.9", basicSpec)
+	openID := b.open("rivera", open)
+	copied := b.backup()
+	if _, _, err := b.operators["rivera"].Cancel(ctx, openID, "not this one"); err != nil {
+		t.Fatal(err)
+	}
+	b.released("2.4.1")
+	kept := b.seen(everything...)
+	e, s := b.release("2.4.2", basicSpec)
+	b.upload(e, s)
+	id := b.open("rivera", e)
+	b.sign(id, "rivera", "chen")
+	last := b.publish(id)
+	file := b.exported(id)
+
+	b.lose(copied)
+	b.start()
+	b.healthy(false)
+	rivera := b.operators["rivera"]
+	before := b.timestampVersion()
+	if code, _ := b.get("/2.gw-100.json"); code != 200 {
+		t.Errorf("the product of the copy: %d", code)
+	}
+	_, err = rivera.OpenEvent(ctx, e)
+	wantReason(t, err, reason.RecoverFirst)
+	_, err = rivera.Publish(ctx, openID)
+	wantReason(t, err, reason.RecoverFirst)
+	_, err = rivera.AddSignatures(ctx, openID, nil, nil)
+	wantReason(t, err, reason.RecoverFirst)
+	_, _, err = rivera.Cancel(ctx, openID, "no")
+	wantReason(t, err, reason.RecoverFirst)
+	_, err = rivera.InviteDevices(ctx, []string{"gw-0008"})
+	wantReason(t, err, reason.RecoverFirst)
+	if got := b.enrol(old[0]); got != reason.RecoverFirst {
+		t.Errorf("enrolment before recovery: %q", got)
+	}
+
+	for _, a := range b.offer(kept) {
+		if a.GetNewer() != (a.GetRole() == "gw-100") || a.GetReason() != "" {
+			t.Errorf("offered: %v", a)
+		}
+	}
+	plan, done := b.recover(&repository.Recovery{Events: []*repository.EventFile{file}})
+	if l := roleOf(plan, "image", "gw-100"); l.GetHere() != 2 || l.GetNewest() != 4 || l.GetFrom() != "file last.event" {
+		t.Errorf("plan: %v", l)
+	}
+	if l := roleOf(plan, "image", "targets"); l.GetNewest() != 1 || l.GetFrom() != "" {
+		t.Errorf("plan: %v", l)
+	}
+	if plan.GetTokens() != 2 || len(plan.GetEvents()) != 1 || plan.GetEvents()[0] != openID || len(plan.GetMissing()) != 2 || len(plan.GetRefused()) != 0 {
+		t.Errorf("plan: %v", plan)
+	}
+	if done.GetSnapshot() <= last["image/snapshot"] || done.GetTimestamp() <= last["image/timestamp"] || done.GetTimestamp() <= before {
+		t.Errorf("online versions %d and %d, before the loss %v", done.GetSnapshot(), done.GetTimestamp(), last)
+	}
+	b.healthy(true)
+
+	// The publication is known again, and its image is said to be lost until somebody uploads it.
+	if state := stateOf(t, b, id).GetState(); state != pb.EventState_EVENT_STATE_PUBLISHED {
+		t.Errorf("the event of 2.4.2 is %s", state)
+	}
+	if state := stateOf(t, b, openID).GetState(); state != pb.EventState_EVENT_STATE_STALE {
+		t.Errorf("the event that was open is %s", state)
+	}
+	_, err = rivera.AddSignatures(ctx, openID, nil, nil)
+	wantReason(t, err, reason.EventStale)
+	reader := b.browser(b.certificate("rivera"))
+	gone := b.ask(reader, "GET", imagePath("2.4.2"), nil)
+	if gone.code != 404 || gone.reason(t) != reason.NotFound || !bytes.Contains(gone.body, []byte("its bytes were lost here")) {
+		t.Errorf("the image that was lost: %d %q", gone.code, gone.body)
+	}
+	report, err := repository.Check(ctx, b.dir, b.clock.now()) // beside the running server
+	if err != nil || len(report.Problems) != 2 {
+		t.Errorf("check: %v, %v", err, report)
+	}
+	b.sendFirmware("2.4.1")
+	b.sendFirmware("2.4.2")
+	if a := b.ask(reader, "GET", imagePath("2.4.2"), nil); a.code != 200 {
+		t.Errorf("the image after an upload: %d", a.code)
+	}
+	if got := b.enrol(old[0]); got != reason.TokenInvalid {
+		t.Errorf("enrolment with a token of before: %q", got)
+	}
+
+	// Above all that may have been signed since the copy: 4 and 3 are in force, 16 of each are skipped.
+	next, _ := b.release("2.5.0", basicSpec)
+	if got := counterOf(t, next); got != 3+16+1 {
+		t.Errorf("counter %d", got)
+	}
+	v := b.released("2.5.0")
+	if v["image/gw-100"] != 4+16+1 || v["image/snapshot"] <= done.GetSnapshot() {
+		t.Errorf("published %v", v)
+	}
+	again, err := repository.PlanRecovery(ctx, b.cfg, nil)
+	if err != nil || again.GetDue() {
+		t.Errorf("a second recovery: %v, %v", again, err)
+	}
+	b.checked()
+}
+
+// A recovery that was agreed to is the one that is carried out, and who was revoked since the copy is.
+func TestRecoverNamesPeople(t *testing.T) {
+	b := newBed(t)
+	b.found(basicPlan)
+	b.released("2.4.0")
+	b.operator("chen")
+	b.device("gw-0001")
+	copied := b.backup()
+	b.released("2.4.1")
+	kept := b.seen(everything...)
+	b.lose(copied)
+
+	// A stopped server is recovered as well; but only the plan that was shown.
+	plan, err := repository.PlanRecovery(ctx, b.cfg, nil)
+	if err != nil || !plan.GetDue() || len(plan.GetSubjects()) != 3 {
+		t.Fatalf("plan %v, %v", plan, err)
+	}
+	b.start()
+	b.offer(kept)
+	_, err = repository.Recover(ctx, b.cfg, &repository.Recovery{Plan: plan.GetId()})
+	wantReason(t, err, reason.Busy)
+	plan, err = repository.PlanRecovery(ctx, b.cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []struct {
+		revoke, invite []string
+		want           reason.Reason
+	}{
+		{[]string{"operator/nobody"}, nil, reason.NotFound},
+		{[]string{"rivera"}, nil, reason.Malformed},
+		{[]string{"operator/rivera", "operator/chen"}, nil, reason.Permission},
+		{nil, []string{"nobody"}, reason.NotFound},
+		{[]string{"operator/chen"}, []string{"chen"}, reason.Permission},
+	} {
+		_, err := repository.Recover(ctx, b.cfg, &repository.Recovery{Plan: plan.GetId(), Revoke: q.revoke, Invite: q.invite})
+		wantReason(t, err, q.want)
+	}
+	done, err := repository.Recover(ctx, b.cfg, &repository.Recovery{
+		Plan: plan.GetId(), Revoke: []string{"operator/chen", "device/gw-0001"}, Invite: []string{"rivera"},
+	})
+	if err != nil || len(done.GetTokens()) != 1 {
+		t.Fatalf("recover: %v, %v", done, err)
+	}
+	_, err = b.operators["chen"].Operators(ctx)
+	wantReason(t, err, reason.Permission)
+	b.login(b.token(done.GetTokens()[0]))
+	_, err = b.operators["rivera"].InviteDevices(ctx, []string{"gw-0001"})
+	wantReason(t, err, reason.Permission)
+	b.sendFirmware("2.4.1")
+	b.checked()
+}
