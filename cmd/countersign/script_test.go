@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 //	also DEPLOYMENT           a second one of the same people
 //	stop DEPLOYMENT           its server ends
 //	start DEPLOYMENT          and begins again
+//	copied DEPLOYMENT DIR     a copy of the repository that it serves, with the images, as a mirror has it
+//	bundle DIR FILE [PERCENT] a tar of a directory, or only so much of it
+//	replace FILES OLD NEW     put one text for another, once in each file that a pattern names
 func TestScripts(t *testing.T) {
 	t.Cleanup(removeWorlds)
 	testscript.Run(t, testscript.Params{
@@ -44,6 +47,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"as": cmdAs, "exit": cmdExit, "copies": cmdCopies, "save": cmdSave,
 			"server": cmdServer, "world": cmdWorld, "also": cmdAlso, "start": cmdStart, "stop": cmdStop,
+			"copied": cmdCopied, "bundle": cmdBundle, "replace": cmdReplace,
 		},
 	})
 }

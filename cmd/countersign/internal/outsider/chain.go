@@ -60,6 +60,7 @@ func (v *verifier) describeRoots(ctx context.Context) error {
 			}
 			s.delegations = append(s.delegations, d)
 		}
+		s.orphan = before == nil && s.version > 1
 		if err := v.add(ctx, &s, root.Signed.Expires, root.Canonical(), root.Signatures); err != nil {
 			return err
 		}
@@ -110,10 +111,6 @@ func (v *verifier) delegation(name, product string) (*metadata.Delegation, error
 
 // add notes a role file with the people who signed it and their approvals.
 func (v *verifier) add(ctx context.Context, s *subject, expires time.Time, canonical []byte, sigs []metadata.Signature) error {
-	approvals, err := approvalsOf(ctx, v.Source, s)
-	if err != nil {
-		return err
-	}
 	r := Role{
 		Role: s.role, Version: s.version, SHA256: hex.EncodeToString(s.digest[:]), Expires: expires.UTC(), Expired: v.expired(expires),
 		Signers: []Signer{},
@@ -121,11 +118,19 @@ func (v *verifier) add(ctx context.Context, s *subject, expires time.Time, canon
 	for _, d := range s.delegations {
 		for _, class := range d.Tally(canonical, sigs).Classes {
 			for _, p := range class.Signed {
-				if !slices.ContainsFunc(r.Signers, func(other Signer) bool { return other.KeyID == p.KeyID }) {
-					r.Signers = append(r.Signers, signer(p, class.Meaning, approvals))
+				if !slices.Contains(s.signed, p.KeyID) {
+					s.signed = append(s.signed, p.KeyID)
+					r.Signers = append(r.Signers, Signer{Person: p.ID, Name: p.Name, Class: p.Class, Meaning: class.Meaning, KeyID: p.KeyID})
 				}
 			}
 		}
+	}
+	approvals, err := approvalsOf(ctx, v.Source, s)
+	if err != nil {
+		return err
+	}
+	for i := range r.Signers {
+		r.Signers[i].Approval = said(&r.Signers[i], approvals)
 	}
 	slices.SortFunc(r.Signers, func(a, b Signer) int {
 		return cmp.Or(cmp.Compare(a.Class, b.Class), cmp.Compare(a.Person, b.Person), cmp.Compare(a.KeyID, b.KeyID))
@@ -134,18 +139,15 @@ func (v *verifier) add(ctx context.Context, s *subject, expires time.Time, canon
 	return nil
 }
 
-// signer joins a person whose signature counts with what they said: with the same key, or with another
-// key of theirs in the role.
-func signer(p metadata.Person, meaning string, approvals []approval) Signer {
-	s := Signer{Person: p.ID, Name: p.Name, Class: p.Class, Meaning: meaning, KeyID: p.KeyID}
-	at := slices.IndexFunc(approvals, func(a approval) bool { return a.keyid == p.KeyID })
+// said returns what a signer said: with the same key, or with another one with which they signed too.
+func said(s *Signer, approvals []approval) *Approval {
+	at := slices.IndexFunc(approvals, func(a approval) bool { return a.keyid == s.KeyID })
 	if at < 0 {
-		at = slices.IndexFunc(approvals, func(a approval) bool { return a.Person == p.ID })
+		at = slices.IndexFunc(approvals, func(a approval) bool { return a.Person == s.Person })
 	}
-	if at >= 0 {
-		a := approvals[at]
-		s.Class, s.Meaning = a.file.Class, a.file.Meaning
-		s.Approval = &Approval{At: a.At, Reason: a.Reason, Event: a.Event}
+	if at < 0 {
+		return nil
 	}
-	return s
+	a := approvals[at]
+	return &Approval{Name: a.Name, Class: a.file.Class, Meaning: a.file.Meaning, At: a.At, Reason: a.Reason, Event: a.Event}
 }

@@ -14,7 +14,10 @@ func Believed(r io.Reader, targets, product *metadata.File[metadata.TargetsRole]
 	if err != nil {
 		return nil, err
 	}
-	list, err := readApprovals(r, &subject{role: role, version: product.Signed.Version, digest: product.Digest(), delegations: []*metadata.Delegation{d}})
+	list, err := readApprovals(r, &subject{
+		role: role, version: product.Signed.Version, digest: product.Digest(), delegations: []*metadata.Delegation{d},
+		signed: d.Tally(product.Canonical(), product.Signatures).Valid,
+	})
 	var believed []*statement.Approval
 	for _, a := range list {
 		believed = append(believed, a.Approval)

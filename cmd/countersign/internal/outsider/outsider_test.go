@@ -144,7 +144,13 @@ func TestVerifyThroughRotations(t *testing.T) {
 	if got, want := signers(last), []string{"abe holder approved -", "dumont holder approved -", "lund holder approved -", "okafor holder approved -", "silva holder approved record 8812"}; !slices.Equal(got, want) {
 		t.Errorf("root 4 by %q, want %q", got, want)
 	}
-	// From the newest root on, nothing before it is asked for.
+	// From the newest root on, nothing before it is asked for. abe may have had another key before it: of
+	// their words with that nothing can be told, and nothing is said.
+	files[approvals(d, metadata.Root)] = append(line(t, a, "silva"), line(t, approve(t, d, "abe", "holder", "approved", metadata.Root), "abe-before")...)
+	where, o = kinds["directory"](t, files)
+	if _, err := ask(t, d, where, o, asked{}); !reason.Is(err, reason.SignatureBad) {
+		t.Errorf("words of abe under another key: %v", err)
+	}
 	r, err = ask(t, d, where, o, asked{root: d.Root(metadata.Image, 4)})
 	if err != nil || r.Err() != nil || r.Roles[0].Version != 4 || r.Roles[1].Role != metadata.Targets {
 		t.Fatalf("%+v, %v", r, err)

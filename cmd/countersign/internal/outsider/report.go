@@ -95,7 +95,7 @@ type Role struct {
 type Signer struct {
 	Person string `json:"person"`
 	// Name is the printed name that the quorum has; may be empty.
-	Name    string `json:"name,omitempty"`
+	Name    string `json:"name"`
 	Class   string `json:"class"`
 	Meaning string `json:"meaning"`
 	KeyID   string `json:"keyid"`
@@ -105,7 +105,11 @@ type Signer struct {
 
 // Approval is a verified statement of a person about a role file (DESIGN 1.7).
 type Approval struct {
-	At     time.Time `json:"at"`
-	Reason string    `json:"reason"`
-	Event  string    `json:"event"`
+	// Name, Class and Meaning are what they signed; the quorum may have other words by now.
+	Name    string    `json:"name"`
+	Class   string    `json:"class"`
+	Meaning string    `json:"meaning"`
+	At      time.Time `json:"at"`
+	Reason  string    `json:"reason"`
+	Event   string    `json:"event"`
 }

@@ -90,6 +90,9 @@ func (w *text) role(r *Role) {
 			if a.Reason != "" {
 				said += " " + cli.Quote(a.Reason)
 			}
+			if a.Name != s.Name || a.Class != s.Class || a.Meaning != s.Meaning {
+				said += fmt.Sprintf("%sby their own words as %s, %s %s", gap, cli.Quote(a.Name), cli.Safe(a.Class), cli.Quote(a.Meaning))
+			}
 		}
 		w.line("signed", "%s%s%s %s%s%s", who, gap, s.Class, cli.Quote(s.Meaning), gap, said)
 	}
