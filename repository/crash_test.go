@@ -100,14 +100,6 @@ func (b *bed) keep() (restore func()) {
 	}
 }
 
-// copyDir copies a folder with its modes.
-func copyDir(t testing.TB, from, to string) {
-	t.Helper()
-	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-}
-
 // rounds calls round with n = 1, 1 + stride, … until it reports that the process outlived the scenario.
 func rounds(t *testing.T, stride int, round func(n int, drop bool) bool) {
 	t.Helper()

@@ -82,3 +82,11 @@ func (b *bed) startProcess(env ...string) *exec.Cmd {
 	waitFor(b.t, b.webAddress())
 	return cmd
 }
+
+// copyDir copies a folder with its modes.
+func copyDir(t testing.TB, from, to string) {
+	t.Helper()
+	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
