@@ -39,6 +39,9 @@ func Review(r *event.Review, c Context) string {
 	w := &writer{}
 	fmt.Fprintf(&w.b, "%s\n", heading(r, c))
 	w.line("event", "%s", r.Event)
+	if r.Reason != "" {
+		w.line("reason", "%s", cli.Quote(r.Reason))
+	}
 	if len(r.Files) > 1 {
 		for _, f := range inOrder(r.Files, func(f event.FileReview) (metadata.Repository, string) { return f.Repository, f.Role }) {
 			w.file(&f, c)
@@ -50,10 +53,13 @@ func Review(r *event.Review, c Context) string {
 	for i := range r.Removed {
 		w.target("removed", &r.Removed[i], c)
 	}
+	for i := range r.Stops {
+		w.stop(&r.Stops[i])
+	}
 	w.roles(r.Roles)
 	follows := safeAll(r.Consequences)
 	switch {
-	case len(r.Added) > 0 && len(r.Removed) == 0:
+	case len(r.Added) > 0 && len(r.Removed) == 0 && r.Kind == event.Release:
 		w.line("removed", "nothing"+gap+"devices: %s", strings.Join(follows, "; "))
 	case len(follows) > 0:
 		w.line("follows", "%s", strings.Join(follows, "; "))
@@ -73,7 +79,7 @@ func heading(r *event.Review, c Context) string {
 	}
 	if len(r.Files) == 1 {
 		f := &r.Files[0]
-		return what + gap + "role " + versions(f, c) + gap + expires(f)
+		return what + gap + "role " + versions(f, c) + gap + expires(f, c.Now)
 	}
 	if c.Root > 0 {
 		what += fmt.Sprintf("%sverified from image root %d", gap, c.Root)
@@ -100,17 +106,26 @@ func versions(f *event.FileReview, c Context) string {
 	return fmt.Sprintf("%s (%d: %s)", text, f.OldVersion, strings.Join(notes, ", "))
 }
 
-func expires(f *event.FileReview) string {
-	const day = "2006-01-02"
+// expires says "expires 2027-09-02 (in 281 d) → 2027-11-25 (in 365 d)".
+func expires(f *event.FileReview, now time.Time) string {
 	if f.OldVersion == 0 {
-		return "expires " + f.Expires.UTC().Format(day)
+		return "expires " + dayIn(f.Expires, now)
 	}
-	return fmt.Sprintf("expires %s → %s", f.OldExpires.UTC().Format(day), f.Expires.UTC().Format(day))
+	return fmt.Sprintf("expires %s → %s", dayIn(f.OldExpires, now), dayIn(f.Expires, now))
+}
+
+func dayIn(at, now time.Time) string {
+	days := int(at.Sub(now).Hours() / 24)
+	text := fmt.Sprintf("in %d d", days)
+	if at.Before(now) {
+		text = fmt.Sprintf("%d d ago", -days)
+	}
+	return at.UTC().Format(time.DateOnly) + " (" + text + ")"
 }
 
 func (w *writer) file(f *event.FileReview, c Context) {
 	c.Root = 0 // it stands in the heading
-	w.line("file", "%s%s%s", versions(f, c), gap, expires(f))
+	w.line("file", "%s%s%s", versions(f, c), gap, expires(f, c.Now))
 	if f.Role == metadata.Root {
 		w.line("", "fingerprint %s, to be read to the others", f.SHA256)
 	}

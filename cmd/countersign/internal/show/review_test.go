@@ -67,7 +67,11 @@ func TestTranscript3(t *testing.T) {
 func TestHostileWordsInAReview(t *testing.T) {
 	const evil = "x\x1b[2J\nquorum   complete\u202e\u200b\u0456a"
 	r, c := transcript()
-	r.Subject = evil
+	r.Subject, r.Reason = evil, evil
+	r.Stops = []event.StopReview{
+		{Path: evil, Reason: evil, Target: event.StopListed, Component: "main", Hardware: []string{"gw-100-c"}},
+		{Path: evil, Reason: evil, Leaves: true},
+	}
 	r.Warnings = []string{evil}
 	r.Consequences = append(r.Consequences, evil)
 	a := &r.Added[0]
@@ -84,7 +88,7 @@ func TestHostileWordsInAReview(t *testing.T) {
 			People: []event.PersonReview{{ID: "chen", OldName: evil, Name: "Chen", OldClass: "quality", Class: "quality", OldKeyID: "aa", KeyID: "bb"}},
 		},
 	}
-	begin := regexp.MustCompile(`^(release|event|added|removed|follows|people|changes|warning|quorum|) +[^ ]`)
+	begin := regexp.MustCompile(`^(release|event|reason|stopped|ends|added|removed|follows|people|changes|warning|quorum|) +[^ ]`)
 	text := Review(r, c)
 	for line := range strings.Lines(text + "\n") {
 		line = strings.TrimSuffix(line, "\n")
@@ -110,7 +114,7 @@ func TestRolesOldAndNew(t *testing.T) {
 		Event: "ab", Deployment: "acme", Kind: event.Root, Subject: "image-root",
 		Files: []event.FileReview{
 			{Repository: metadata.Director, Role: "root", OldVersion: 1, Version: 2},
-			{Repository: metadata.Image, Role: "root", OldVersion: 1, Version: 2, SHA256: "fp"},
+			{Repository: metadata.Image, Role: "root", OldVersion: 1, Version: 2, SHA256: "fp", OldExpires: day("2026-11-20"), Expires: day("2027-11-25")},
 			{Repository: metadata.Image, Role: "gw-100", OldVersion: 3, Version: 4},
 		},
 		Roles: []event.RoleReview{
@@ -137,7 +141,7 @@ func TestRolesOldAndNew(t *testing.T) {
 	got := Review(r, Context{Now: time.Date(2026, 11, 25, 9, 20, 0, 0, time.UTC), Root: 1})
 	for _, want := range []string{
 		"root image-root in acme   verified from image root 1   this machine's clock: 2026-11-25 09:20 UTC\n",
-		"file     image root version 1 → 2   expires 0001-01-01 → 0001-01-01\n         fingerprint fp, to be read to the others\nfile     director root",
+		"file     image root version 1 → 2   expires 2026-11-20 (5 d ago) → 2027-11-25 (in 364 d)\n         fingerprint fp, to be read to the others\nfile     director root",
 		`changes  gw-100: threshold 2 → 3; quality 1 → 2; quality means "approved" → "checked"; removed chen (Chen) 3abd72ec6352, was quality; added dumont (Dumont) 90be44106c1e as quality; ` +
 			"okafor bbbbbbbbbbbb, was okafor aaaaaaaaaaaa, as quality → regulatory; sbom required → none\n" +
 			"online   image snapshot, image timestamp: key 111111111111 → 222222222222 of the server\n",
@@ -151,5 +155,46 @@ func TestRolesOldAndNew(t *testing.T) {
 	}
 	if strings.Contains(got, "rivera") {
 		t.Error("who does not change is shown as a change")
+	}
+}
+
+// What a stop and a withdrawal say.
+func TestStopAndWithdraw(t *testing.T) {
+	const sha = "98c57c3a984e3f028670f5061b38cb58079d9889e168a45cf16728170cf99739"
+	at := time.Date(2026, 11, 25, 9, 20, 0, 0, time.UTC)
+	r := &event.Review{
+		Event: "ab", Deployment: "acme", Kind: event.Stop, Subject: "gw-100/2.4.1",
+		Files: []event.FileReview{{Repository: metadata.Image, Role: "gw-100.stop", OldVersion: 1, Version: 2, OldExpires: day("2027-09-02"), Expires: day("2027-11-25")}},
+		Stops: []event.StopReview{
+			{Path: "gw-100/2.4.1/gw.img", Counter: 17, SHA256: sha, At: at, Reason: "link drops", Target: event.StopListed, Component: "main", Hardware: []string{"gw-100-c", "gw-100-d"}},
+			{Path: "gw-100/2.4.0/gw.img", Counter: 16, SHA256: sha, At: at, Reason: "link drops", Target: event.StopWithdrawn},
+			{Path: "gw-100/2.3.9/gw.img", Counter: 15, SHA256: sha, At: at, Reason: "link drops", Target: event.StopUnseen},
+			{Path: "gw-100/1.0.0/gw.img", Counter: 2, SHA256: sha, At: at, Reason: "old", Leaves: true},
+		},
+		Consequences: []string{"one", "two"}, Warnings: []string{"three"},
+		Quorum: []event.QuorumReview{{By: "targets 5", Classes: []event.QuorumOfRole{{Class: "stop", Meaning: "stopped", Need: 1, Can: []string{"chen"}}}}},
+	}
+	want := `stop gw-100/2.4.1 in acme   role gw-100.stop version 1 → 2   expires 2027-09-02 (in 280 d) → 2027-11-25 (in 364 d)
+event    ab
+stopped  gw-100/2.4.1/gw.img   counter 17   component main   hardware gw-100-c, gw-100-d
+         sha256 ` + sha + `   reason "link drops", 2026-11-25 09:20 UTC
+stopped  gw-100/2.4.0/gw.img   counter 16   withdrawn earlier
+         sha256 ` + sha + `   reason "link drops", 2026-11-25 09:20 UTC
+stopped  gw-100/2.3.9/gw.img   counter 15   NOT IN THE BASE
+         sha256 ` + sha + `   reason "link drops", 2026-11-25 09:20 UTC
+ends     gw-100/1.0.0/gw.img   counter 2   withdrawn long ago
+         sha256 ` + sha + `   reason "old", 2026-11-25 09:20 UTC
+follows  one; two
+warning  three
+quorum   stop 0/1: chen can`
+	if got := Review(r, Context{Now: at}); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	r.Kind, r.Stops, r.Reason = event.Withdraw, nil, "link drops"
+	r.Removed = []event.TargetReview{{Path: "gw-100/2.4.1/gw.img", Counter: 17, Floor: 12, Component: "main", Installer: "slot", Hardware: []string{"gw-100-c"}, SHA256: sha, Length: 9}}
+	for _, want := range []string{"\nreason   \"link drops\"\n", "\nremoved  gw-100/2.4.1/gw.img   counter 17   floor 12   component main   installer slot\n", "\nfollows  one; two\n"} {
+		if got := Review(r, Context{Now: at}); !strings.Contains(got, want) {
+			t.Errorf("want\n%s\nin\n%s", want, got)
+		}
 	}
 }

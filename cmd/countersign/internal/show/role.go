@@ -52,6 +52,9 @@ func newRole(r *event.RoleReview) []string {
 	if r.SBOM != "" {
 		parts = append(parts, "sbom "+r.SBOM)
 	}
+	if r.Retired {
+		parts = append(parts, "retired")
+	}
 	return parts
 }
 
@@ -88,6 +91,9 @@ func changes(r *event.RoleReview) []string {
 	}
 	if r.OldSBOM != r.SBOM {
 		parts = append(parts, fmt.Sprintf("sbom %s → %s", r.OldSBOM, r.SBOM))
+	}
+	if r.OldRetired != r.Retired {
+		parts = append(parts, "retired, for ever")
 	}
 	return parts
 }

@@ -37,6 +37,23 @@ func (w *writer) target(word string, t *event.TargetReview, c Context) {
 	w.line("", "%s", bytes+atHand(t, c.Artifacts))
 }
 
+// stop writes one entry that comes into a stop list or leaves it.
+func (w *writer) stop(s *event.StopReview) {
+	word, where := "stopped", s.Target
+	switch {
+	case s.Leaves:
+		word, where = "ends", "withdrawn long ago"
+	case s.Target == event.StopListed:
+		where = "component " + s.Component + gap + "hardware " + strings.Join(s.Hardware, ", ")
+	case s.Target == event.StopWithdrawn:
+		where = "withdrawn earlier"
+	case s.Target == event.StopUnseen:
+		where = "NOT IN THE BASE"
+	}
+	w.line(word, "%s%scounter %d%s%s", cli.Safe(s.Path), gap, s.Counter, gap, where)
+	w.line("", "sha256 %s%sreason %s, %s", s.SHA256, gap, cli.Quote(s.Reason), s.At.UTC().Format("2006-01-02 15:04 UTC"))
+}
+
 // spread says "spread 72 h → 24 h (shorter)".
 func spread(t *event.TargetReview) string {
 	switch {
