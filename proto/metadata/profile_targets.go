@@ -96,8 +96,8 @@ func checkDelegated(role *metadata.DelegatedRole) (string, RoleKind, error) {
 			return "", 0, err
 		}
 	case RoleStop:
-		if role.Paths == nil || len(role.Paths) > 0 || role.PathHashPrefixes != nil {
-			return "", 0, reason.Errorf(reason.Profile, "want empty paths, so that a stop role can name no firmware")
+		if role.Paths == nil || len(role.Paths) > 0 || role.PathHashPrefixes != nil || !role.Terminating {
+			return "", 0, reason.Errorf(reason.Profile, "want empty paths, terminating, so that a stop role can name no firmware")
 		}
 		if hasPolicy {
 			return "", 0, reason.Errorf(reason.Profile, "%s has no place in a stop role", ProductField)

@@ -115,6 +115,8 @@ type RoleReview struct {
 	// OldSBOM and SBOM are the policy of a product.
 	OldSBOM string `json:"old_sbom,omitempty"`
 	SBOM    string `json:"sbom,omitempty"`
+	// Bins is how many bins a new product has; 0 for a flat one.
+	Bins int `json:"bins,omitempty"`
 	// OldRetired and Retired say whether a product takes no release any more.
 	OldRetired bool `json:"old_retired,omitempty"`
 	Retired    bool `json:"retired,omitempty"`

@@ -162,6 +162,9 @@ func (v *reviewer) delegatedRoles(p *proposed) {
 		}
 		policy := policyOrNone(p.targets, role.Name)
 		v.role(metadata.Image, role.Name, old, next, oldPolicy, policy)
+		if file := v.t.find(metadata.Image, role.Name); old == nil && file != nil {
+			v.r.Roles[len(v.r.Roles)-1].Bins = binsOf(file.targets)
+		}
 		if policy.Retired && !oldPolicy.Retired {
 			v.follows("product %s takes no release from now on, for ever; what it lists stays installable until it is withdrawn or its file expires; its stop list goes on", role.Name)
 		}

@@ -52,6 +52,9 @@ func newRole(r *event.RoleReview) []string {
 	if r.SBOM != "" {
 		parts = append(parts, "sbom "+r.SBOM)
 	}
+	if r.Bins > 0 {
+		parts = append(parts, fmt.Sprintf("%d bins", r.Bins))
+	}
 	if r.Retired {
 		parts = append(parts, "retired")
 	}
