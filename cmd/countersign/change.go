@@ -16,7 +16,8 @@ func (t *tool) changeCommand() *cobra.Command {
 		Use:   "change PLAN [-o FILE]",
 		Short: "Open the event that leads from the signed files to a plan: people, keys, quorums, products.",
 		Long: `The event holds every file that must be signed anew. Nothing is in force before its people signed and somebody
-published it. countersign plan prints the plan to start from.`,
+published it. countersign plan prints the plan to start from, countersign rehearse says what the change would mean.
+A change that would leave devices or people stuck is refused.`,
 		Example: "  countersign change plan.yaml",
 		RunE:    func(cmd *cobra.Command, args []string) error { return t.change(cmd.Context(), args[0], out) },
 	}
@@ -40,6 +41,9 @@ func (t *tool) change(ctx context.Context, path, out string) error {
 		return err
 	}
 	defer v.Close()
+	if err := t.notStuck(path, plan, v); err != nil {
+		return err
+	}
 	e, err := event.NewChange(plan, v.state, t.opening(memory{v.history, v.source}))
 	if err != nil {
 		return err

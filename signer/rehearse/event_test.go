@@ -280,7 +280,7 @@ func TestExpiry(t *testing.T) {
 			next = append(next, f.Next)
 		}
 	}
-	want := []string{"countersign refresh gw-100", "countersign refresh gw-100.stop", "countersign refresh pump-9", "countersign refresh pump-9.stop", "countersign refresh targets"}
+	want := []string{"countersign refresh targets", "countersign refresh gw-100", "countersign refresh gw-100.stop", "countersign refresh pump-9", "countersign refresh pump-9.stop"}
 	if !slices.Equal(next, want) {
 		t.Errorf("%q, want %q", next, want)
 	}

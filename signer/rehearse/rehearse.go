@@ -12,6 +12,7 @@ package rehearse
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/countersign-ota/countersign/proto/reason"
@@ -201,7 +202,7 @@ func (r *rehearsal) run(finding func(error) bool) (*Report, error) {
 	if err := r.expiry(); err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(r.report.Findings, func(a, b Finding) int { return rank(a) - rank(b) })
+	r.sort()
 	r.report.Result = "fine"
 	switch {
 	case len(r.report.Stuck()) > 0:
@@ -212,11 +213,35 @@ func (r *rehearsal) run(finding func(error) bool) (*Report, error) {
 	return r.report, nil
 }
 
-func rank(f Finding) int {
-	if f.Severity == Stuck {
-		return 0
+// sort puts the roles of findings into the order of a report, and findings into that of their first role,
+// the stuck ones first. Those about a plan as a whole come before, those about all roles after them.
+func (r *rehearsal) sort() {
+	order := map[string]int{}
+	for _, w := range []*signed{r.after, r.before} {
+		for _, d := range w.delegations {
+			if _, ok := order[d.String()]; !ok {
+				order[d.String()] = len(order) + 1
+			}
+		}
 	}
-	return 1
+	rank := func(f Finding) int {
+		switch {
+		case len(f.Roles) > 0:
+			return order[f.Roles[0]]
+		case f.Reason != "":
+			return 0
+		}
+		return len(order) + 1
+	}
+	for _, f := range r.report.Findings {
+		slices.SortStableFunc(f.Roles, func(a, b string) int { return order[a] - order[b] })
+	}
+	slices.SortStableFunc(r.report.Findings, func(a, b Finding) int {
+		if a.Severity != b.Severity {
+			return strings.Compare(a.Severity, b.Severity) // stuck, warning
+		}
+		return rank(a) - rank(b)
+	})
 }
 
 // knowsLost refuses a lost person whom no role knows: a slip of the pen would make the report rosy.
