@@ -72,11 +72,11 @@ func (s *Server) recover(ctx context.Context, q *Recovery) (*Recovered, error) {
 		return nil, reason.Errorf(reason.UsageError, "%d event files, at most %d are taken", len(q.GetEvents()), maxEventFiles)
 	}
 	var tokens []*pb.Token
-	done, err := s.pub.Recover(ctx, localActor, q.GetEvents(), q.GetPlan(), func(tx store.Tx) error {
-		var err error
+	people := func(tx store.Tx) (err error) {
 		tokens, err = s.reg.Recover(tx, localActor, q.GetRevoke(), q.GetInvite())
 		return err
-	})
+	}
+	done, err := s.pub.Recover(ctx, localActor, q.GetEvents(), q.GetPlan(), people)
 	if err != nil {
 		return nil, err
 	}

@@ -27,9 +27,9 @@ type checkProblem struct {
 func checkCommand(p *tree.Program) *cobra.Command {
 	var file string
 	c := &cobra.Command{
-		Use:     "check [DIR] [--config FILE]",
-		Short:   "Check every reference, hash, signature and version that a server keeps; change nothing.",
-		Long:    `It works beside the running server and on a stopped one. It reads every image once, so it takes as long
+		Use:   "check [DIR] [--config FILE]",
+		Short: "Check every reference, hash, signature and version that a server keeps; change nothing.",
+		Long: `It works beside the running server and on a stopped one. It reads every image once, so it takes as long
 as the disk needs for them.`,
 		Example: `countersignd check /var/lib/countersign`,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -29,7 +29,7 @@ type recoverResult struct {
 	Missing  []string         `json:"missing"`
 	Unsigned string           `json:"unsigned"`
 	Revoked  []string         `json:"revoked"`
-	Invited  []string         `json:"invited"`
+	Written  []string         `json:"tokens"`
 	Entry    uint64           `json:"entry"`
 	Snapshot int64            `json:"snapshot"`
 	Time     int64            `json:"timestamp"`
@@ -71,7 +71,8 @@ images are marked, 16 versions and counters of each role but the roots are skipp
 timestamp are signed.
 
 Who was revoked since the copy was made is not in it: name them, --revoke operator/ID or device/ID. An
-operator whose connection key is newer than the copy gets a token by --invite ID.`,
+operator whose connection key is newer than the copy gets a token by --invite ID; both also work where
+there is nothing to recover.`,
 		Example: `countersignd recover release-2.4.2.event --revoke operator/chen --invite rivera`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := repository.LoadConfig(file)
@@ -88,7 +89,7 @@ operator whose connection key is newer than the copy gets a token by --invite ID
 			if err != nil {
 				return err
 			}
-			if !plan.GetDue() {
+			if !plan.GetDue() && len(revoke)+len(invite) == 0 {
 				return p.Out.Result(resultOf(plan, nil, nil), func() {
 					printRefused(p.Out, plan)
 					p.Out.Line("nothing to recover: this server was not restored, and nobody has shown a newer file")
@@ -161,12 +162,17 @@ const shownDevices = 20
 // recoveryText shows what would be done.
 func recoveryText(deployment string, plan *repository.RecoveryPlan, revoke []string) string {
 	var b strings.Builder
+	if !plan.GetDue() {
+		return fmt.Sprintf("%s has nothing to recover; only people change", deployment)
+	}
 	if plan.GetRestored() != "" {
 		fmt.Fprintf(&b, "%s was %s\n", deployment, cli.Safe(plan.GetRestored()))
 	} else {
 		fmt.Fprintf(&b, "%s was not restored by countersignd, and others have seen newer files\n", deployment)
 	}
-	fmt.Fprintf(&b, "%-28s %8s %8s   %s\n", "role", "here", "newest", "from")
+	if len(plan.GetRoles()) > 0 {
+		fmt.Fprintf(&b, "%-28s %8s %8s   %s\n", "role", "here", "newest", "from")
+	}
 	for _, r := range plan.GetRoles() {
 		from := "nobody has shown a newer one"
 		if r.GetFrom() != "" {
@@ -219,6 +225,13 @@ func question(deployment string, plan *repository.RecoveryPlan, revoke, invite [
 	if len(revoke) > 0 {
 		who = strings.Join(revoke, ", ")
 	}
+	if !plan.GetDue() {
+		text := fmt.Sprintf("Change people of %s: revoke %s", deployment, cli.Safe(who))
+		if len(invite) > 0 {
+			text += ", make a token for " + cli.Safe(strings.Join(invite, ", "))
+		}
+		return text + "?"
+	}
 	text := fmt.Sprintf("Recover %s: take newer files of %d roles, void %d tokens, end %d events, skip 16 versions of each role, revoke %s",
 		deployment, taken, plan.GetTokens(), len(plan.GetEvents()), cli.Safe(who))
 	if len(invite) > 0 {
@@ -238,10 +251,15 @@ func printRefused(out *cli.Output, plan *repository.RecoveryPlan) {
 }
 
 func printRecovered(out *cli.Output, deployment string, done *repository.Recovered) {
-	if done.GetSnapshot() == 0 {
+	switch {
+	case !done.GetDone().GetDue():
+		out.Line("changed people of %s, audit entry %d", deployment, done.GetEntry())
+	case done.GetSnapshot() == 0 && done.GetDone().GetUnsigned() == "":
+		out.Line("recovered %s, audit entry %d; it has no roots yet, so nothing is signed", deployment, done.GetEntry())
+	case done.GetSnapshot() == 0:
 		out.Line("recovered %s, audit entry %d; snapshot and timestamp are not signed", deployment, done.GetEntry())
 		out.Hint("have a root signed that names this server's keys: countersign change PLAN, with its online.pub")
-	} else {
+	default:
 		out.Line("recovered %s, audit entry %d: signing goes on with snapshot %d, timestamp %d", deployment, done.GetEntry(), done.GetSnapshot(), done.GetTimestamp())
 	}
 	for _, path := range done.GetTokens() {
@@ -253,7 +271,7 @@ func resultOf(plan *repository.RecoveryPlan, done *repository.Recovered, revoked
 	r := recoverResult{
 		Due: plan.GetDue(), Done: done != nil, Restored: plan.GetRestored(), Tokens: int(plan.GetTokens()), Unsigned: plan.GetUnsigned(),
 		Roles: []recoverRole{}, Refused: []recoverRefused{}, Subjects: []recoverSubject{}, Events: orEmpty(plan.GetEvents()),
-		Missing: orEmpty(plan.GetMissing()), Revoked: orEmpty(revoked), Invited: orEmpty(done.GetTokens()),
+		Missing: orEmpty(plan.GetMissing()), Revoked: orEmpty(revoked), Written: orEmpty(done.GetTokens()),
 		Entry: done.GetEntry(), Snapshot: done.GetSnapshot(), Time: done.GetTimestamp(),
 	}
 	for _, l := range plan.GetRoles() {

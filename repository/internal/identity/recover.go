@@ -24,7 +24,7 @@ func (r *Registry) Recover(tx store.Tx, actor string, revoke, invite []string) (
 			return nil, err
 		}
 	}
-	var tokens []*pb.Token
+	tokens := []*pb.Token{}
 	for _, id := range invite {
 		rec, err := tx.Operator(id)
 		if errors.Is(err, store.ErrNotFound) {

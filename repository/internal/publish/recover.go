@@ -106,10 +106,10 @@ func (p *Publisher) Recover(ctx context.Context, by string, events []*pb.EventFi
 		return nil, reason.Errorf(reason.Busy, "since the plan was shown the server or its newer files changed; nothing was recovered").
 			WithHint("look at it again: countersignd recover")
 	}
-	if !r.plan.GetDue() {
-		return &pb.RecoverResponse{Done: r.plan}, nil
-	}
 	r.by, r.people = by, people
+	if !r.plan.GetDue() {
+		return r.onlyPeople()
+	}
 	var files []published
 	for _, f := range r.taken {
 		files = append(files, published{f.Repository, roleFile{role: f.Role, version: f.version, data: f.Data}, false})
@@ -133,6 +133,18 @@ func (p *Publisher) Recover(ctx context.Context, by string, events []*pb.EventFi
 	}
 	p.look()
 	return answer, p.reload()
+}
+
+// onlyPeople changes people where there is nothing to recover, or where that was done and the process died
+// before anybody had the tokens.
+func (r *recovery) onlyPeople() (*pb.RecoverResponse, error) {
+	answer := &pb.RecoverResponse{Done: r.plan}
+	return answer, r.p.Store.Update(r.ctx, func(tx store.Tx) (err error) {
+		if answer.Entry, err = tx.Audit(audit.Entry(r.now, r.by, "server.recover", r.p.Deployment, "people only")); err != nil {
+			return err
+		}
+		return r.people(tx)
+	})
 }
 
 // recovery prepares one and plans it; the caller has the turn.
