@@ -20,6 +20,14 @@ func FuzzParseEvent(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data)
+	w.released("2.4.2")
+	for _, e := range []*event.Event{w.stop("gw-100", "2.4.2", nil), w.withdraw("gw-100", "2.4.2")} {
+		if data, err = w.sign(e, "chen", nil).Bytes(); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add(bytes.Replace(data, []byte(`"reason":"link drops"`), []byte(`"reason":""`), 1))
 	e.Base = nil
 	if data, err = e.Bytes(); err != nil {
 		f.Fatal(err)
@@ -64,6 +72,7 @@ func FuzzParseEvent(f *testing.F) {
 func FuzzParsePlan(f *testing.F) {
 	f.Add(twoProducts)
 	f.Add(basicPlan)
+	f.Add(strings.Replace(twoProducts, "bins: 16", "bins: 16, retired: true", 1))
 	f.Add("deployment: acme\nonline: {deployment: acme, url: x, image: {}, director: {}, tls: []}\n")
 	w := newWorld(f)
 	files := map[string][]byte{}
