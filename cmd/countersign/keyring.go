@@ -11,20 +11,36 @@ import (
 
 	"github.com/countersign-ota/countersign/cmd/countersign/internal/show"
 	"github.com/countersign-ota/countersign/cmd/internal/cli"
+	"github.com/countersign-ota/countersign/internal/kms"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/signer/event"
 	"github.com/countersign-ota/countersign/signer/key"
 )
 
-// ownKey is a key file with its public half; it is not unlocked.
+// ownKey is a person's keys with their public half; they are not unlocked.
 type ownKey struct {
-	path   string
+	path   string // of the ID.key file; "" for a URI
 	public *key.Public
+	stores map[metadata.Repository]string // where keys are that no file holds
+	at     *storedKey                     // the key of a URI, of which no file says whose it is
 }
 
-// keys returns the public keys by repository.
-func (k ownKey) keys() map[metadata.Repository]*metadata.Key { return k.public.Keys() }
+// keys returns the public keys by repository. That of a URI is tried in both: no key is in both roots.
+func (k ownKey) keys() map[metadata.Repository]*metadata.Key {
+	if k.at != nil {
+		return map[metadata.Repository]*metadata.Key{metadata.Image: k.public.Image, metadata.Director: k.public.Image}
+	}
+	return k.public.Keys()
+}
+
+// whose names the person for errors; that of a URI is not known.
+func (k ownKey) whose() string {
+	if k.public.Person == "" {
+		return "of that URI"
+	}
+	return k.public.Person
+}
 
 // ownKeys returns the keys of this machine, by name.
 func (t *tool) ownKeys() ([]ownKey, error) {
@@ -54,11 +70,26 @@ func (t *tool) ownKeys() ([]ownKey, error) {
 }
 
 func openKey(path string) (ownKey, error) {
-	public, err := key.LoadPublic(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	f, err := key.Read(path)
+	if reason.Is(err, reason.NotFound) {
 		return ownKey{}, cli.Usagef("there is no key %s", cli.Quote(path)).WithHint("countersign key show")
 	}
-	return ownKey{path, public}, err
+	if err != nil {
+		return ownKey{}, err
+	}
+	return ownKey{path: path, public: &f.Public, stores: f.Stores}, nil
+}
+
+// namedKey returns the key of a REF: a URI, a path, or a person among the keys of this machine.
+func (t *tool) namedKey(ctx context.Context, ref string) (ownKey, error) {
+	if kms.IsURI(ref) {
+		return t.keyAt(ctx, ref)
+	}
+	path, err := t.findKey(ref)
+	if err != nil {
+		return ownKey{}, err
+	}
+	return openKey(path)
 }
 
 func people(keys []ownKey) []string {
@@ -71,17 +102,13 @@ func people(keys []ownKey) []string {
 
 // signingKey returns the key that signs an event: that of --key, else that of the deployment's
 // settings, else the only one here that may.
-func (t *tool) signingKey(j *judged) (ownKey, *event.Signing, error) {
+func (t *tool) signingKey(ctx context.Context, j *judged) (ownKey, *event.Signing, error) {
 	ref := t.key
 	if ref == "" {
 		ref = j.settings.Key
 	}
 	if ref != "" {
-		path, err := t.findKey(ref)
-		if err != nil {
-			return ownKey{}, nil, err
-		}
-		k, err := openKey(path)
+		k, err := t.namedKey(ctx, ref)
 		if err != nil {
 			return ownKey{}, nil, err
 		}
@@ -145,14 +172,8 @@ func notInRole(err error, j *judged, k ownKey) error {
 	if len(ids) == 1 {
 		are = "is"
 	}
-	return reason.Errorf(reason.KeyNotInRole, "key %s (%s) is not in role %s; %s %s", short(id), k.public.Person,
+	return reason.Errorf(reason.KeyNotInRole, "key %s (%s) is not in role %s; %s %s", short(id), k.whose(),
 		roleName(f.Repository, f.Role), show.And(ids), are).WithHint("countersign key show lists your roles")
-}
-
-// unlock asks for the passphrase and opens the key. who names person and keys.
-func (t *tool) unlock(ctx context.Context, k ownKey, ids []string) (*key.Private, error) {
-	who := k.public.Person + ", " + keyList(ids)
-	return key.Load(k.path, func(key.Public) ([]byte, error) { return t.Ask.Passphrase(ctx, who) })
 }
 
 // keyList names keys: "key 3abd72ec6352", "keys 3abd72ec6352 and 90be44106c1e".

@@ -20,6 +20,7 @@ type shownKey struct {
 	Repository string      `json:"repository"`
 	Type       string      `json:"type"`
 	ID         string      `json:"id"`
+	Store      string      `json:"store,omitempty"`
 	Roles      []shownRole `json:"roles"`
 }
 
@@ -86,7 +87,7 @@ func (t *tool) showKeys(ctx context.Context, args []string, public bool) error {
 			if err != nil {
 				return err
 			}
-			shown := shownKey{Person: k.public.Person, Name: k.public.Name, Key: k.path, Repository: string(r), Type: key.Type, ID: id, Roles: []shownRole{}}
+			shown := shownKey{Person: k.public.Person, Name: k.public.Name, Key: k.path, Repository: string(r), Type: key.Type, ID: id, Store: k.stores[r], Roles: []shownRole{}}
 			for _, role := range roles {
 				if role.keyid == id {
 					shown.Roles = append(shown.Roles, role)
@@ -117,7 +118,8 @@ func (t *tool) printPublic(own []ownKey) error {
 	return err
 }
 
-// text is one line: "ed25519  3abd72ec6352  chen  image  acme: gw-100 (quality), root (holder)".
+// text is one line: "ed25519  3abd72ec6352  chen  image  acme: gw-100 (quality), root (holder)", and at
+// its end where a key is that no file holds.
 func (k *shownKey) text() string {
 	words := []string{pad(k.Type, 7), short(k.ID), pad(cli.Safe(k.Person), 10), pad(k.Repository, 8)}
 	by := map[string][]string{}
@@ -133,6 +135,9 @@ func (k *shownKey) text() string {
 	}
 	for _, d := range order {
 		words = append(words, d+": "+strings.Join(by[d], ", "))
+	}
+	if k.Store != "" {
+		words = append(words, "in "+cli.Safe(k.Store))
 	}
 	return strings.TrimRight(strings.Join(words, "  "), " ")
 }

@@ -30,11 +30,14 @@ func TestMain(m *testing.M) {
 //	also DEPLOYMENT           a second one of the same people
 //	stop DEPLOYMENT           its server ends
 //	start DEPLOYMENT          and begins again
+//	token LABEL               a real SoftHSM2 token and its plug-in; a key is ${STORE}NAME${MODULE}, its PIN in $WORK/pin
+//	drop LABEL NAME           removes a key from it
 //	copied DEPLOYMENT DIR     a copy of the repository that it serves, with the images, as a mirror has it
 //	bundle DIR FILE [PERCENT] a tar of a directory, or only so much of it
 //	replace FILES OLD NEW     put one text for another, once in each file that a pattern names
 func TestScripts(t *testing.T) {
 	t.Cleanup(removeWorlds)
+	t.Cleanup(removePlugin)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
@@ -47,6 +50,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"as": cmdAs, "exit": cmdExit, "copies": cmdCopies, "save": cmdSave,
 			"server": cmdServer, "world": cmdWorld, "also": cmdAlso, "start": cmdStart, "stop": cmdStop,
+			"token": cmdToken, "drop": cmdDrop,
 			"copied": cmdCopied, "bundle": cmdBundle, "replace": cmdReplace,
 		},
 	})

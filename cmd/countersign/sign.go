@@ -63,7 +63,7 @@ func (t *tool) sign(ctx context.Context, args []string, artifact, why string) er
 	if err != nil {
 		return undone(err, "nothing was signed")
 	}
-	k, signing, err := t.signingKey(j)
+	k, signing, err := t.signingKey(ctx, j)
 	if err != nil {
 		return err
 	}
@@ -79,27 +79,9 @@ func (t *tool) sign(ctx context.Context, args []string, artifact, why string) er
 	if err := t.confirm(ctx, j, signing, why); err != nil {
 		return err
 	}
-	private, err := t.unlock(ctx, k, signing.KeyIDs())
-	if err != nil {
-		return undone(err, "nothing was signed")
-	}
-	keys, err := private.Signers()
+	sigs, approval, err := t.makeSignatures(ctx, j, k, signing, why)
 	if err != nil {
 		return err
-	}
-	var sigs []event.Signature
-	var approval *statement.Envelope
-	err = s.place.UpdateHistory(func(h *event.History) error {
-		var err error
-		o := event.SignOptions{Reason: why, Now: t.now(), Memory: h, ReplaceRoot: signing.ReplacesRoot}
-		if sigs, approval, err = event.Sign(j.Judgement, keys, o); err != nil {
-			return err
-		}
-		h.Sign(j.Judgement, sigs) // durable before a signature leaves this machine
-		return nil
-	})
-	if err != nil {
-		return undone(diskFull(err), "nothing was signed")
 	}
 	return t.deliver(ctx, j, signing, sigs, approval)
 }

@@ -6,15 +6,10 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
-	"errors"
-	"io"
-	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
 
-	"github.com/countersign-ota/countersign/internal/durable"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
 )
@@ -35,76 +30,7 @@ const (
 	blockType        = "ENCRYPTED SIGSTORE PRIVATE KEY"
 	repositoryHeader = "Repository"
 	publicHeader     = "Public"
-	// maxFile bounds an ID.key file in bytes.
-	maxFile = 64 << 10
 )
-
-// Passphrase asks for the passphrase of a key file; it is told whose keys they are.
-type Passphrase func(Public) ([]byte, error)
-
-// Load reads and decrypts a key file. Reasons: secret-exposed (others may read it), wrong-passphrase,
-// malformed, not-found.
-func Load(path string, ask Passphrase) (*Private, error) {
-	data, err := readSecret(path)
-	if err != nil {
-		return nil, err
-	}
-	blocks, public, err := split(data)
-	if err != nil {
-		return nil, reason.Wrap(err, "%s", path)
-	}
-	passphrase, err := ask(*public)
-	if err != nil {
-		return nil, err
-	}
-	p, err := decrypt(blocks, public, passphrase)
-	if err != nil {
-		return nil, reason.Wrap(err, "%s", path)
-	}
-	return p, nil
-}
-
-// LoadPublic reads the public half of a key file without its passphrase. It is as trustworthy as the
-// file: Load compares it with the private keys.
-func LoadPublic(path string) (*Public, error) {
-	data, err := readSecret(path)
-	if err != nil {
-		return nil, err
-	}
-	_, public, err := split(data)
-	if err != nil {
-		return nil, reason.Wrap(err, "%s", path)
-	}
-	return public, nil
-}
-
-// readSecret reads a file that only its owner may read.
-func readSecret(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, reason.Errorf(reason.NotFound, "no key file %q", path).WithHint("countersign key new --person ID")
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, reason.Errorf(reason.SecretExposed, "%s can be read by others, mode %04o", path, mode).
-			WithHint("chmod 600 %s; if others use this machine, replace the key: countersign change", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxFile {
-		return nil, reason.Errorf(reason.Malformed, "%s has more than %d bytes", path, maxFile)
-	}
-	return data, nil
-}
 
 // split reads the blocks of a key file, still encrypted.
 func split(data []byte) (map[metadata.Repository][]byte, *Public, error) {
@@ -150,7 +76,7 @@ func split(data []byte) (map[metadata.Repository][]byte, *Public, error) {
 func decrypt(blocks map[metadata.Repository][]byte, public *Public, passphrase []byte) (*Private, error) {
 	p := &Private{Public: *public, keys: map[metadata.Repository]crypto.Signer{}}
 	keys := public.Keys()
-	for _, r := range []metadata.Repository{metadata.Image, metadata.Director} {
+	for _, r := range both {
 		want := keys[r]
 		if want == nil {
 			continue
@@ -198,7 +124,7 @@ func (p *Private) Encrypt(passphrase []byte) ([]byte, error) {
 		return nil, err
 	}
 	var out bytes.Buffer
-	for _, r := range []metadata.Repository{metadata.Image, metadata.Director} {
+	for _, r := range both {
 		k := p.keys[r]
 		if k == nil {
 			continue
@@ -229,12 +155,5 @@ func (p *Private) Save(path string, passphrase []byte) error {
 	if err != nil {
 		return err
 	}
-	err = durable.CreateNew(path, data, 0o600)
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return reason.Errorf(reason.Exists, "%s exists; a key is never overwritten", path)
-	case durable.IsFull(err):
-		return reason.Errorf(reason.DiskFull, "%v", err)
-	}
-	return err
+	return save(path, data)
 }

@@ -1,12 +1,14 @@
 // Package key makes, protects and loads the keys with which people sign.
 //
-// A person has two files: ID.key, the encrypted private keys, which never leaves the machine or
-// stick, and ID.pub, which goes into the plan. One ID.key may hold a second key for the director root,
-// since the two roots share no key (DESIGN 1.4). Start with Generate and Load.
+// A person has two files: ID.key, which never leaves the machine or stick, and ID.pub, which goes into
+// the plan. ID.key holds the private keys, encrypted, or is a Reference to keys on a token or in another
+// store with a plug-in (package kms), which never leave that. Either may have a second key for the
+// director root, since the two roots share no key (DESIGN 1.4). Start with Generate or InStore, and Open.
 //
-// Each key is a PEM block in the form that cosign reads: PKCS#8 in nacl/secretbox under a key that
-// scrypt makes of the passphrase. That protects a stolen file as well as the passphrase does, and does
-// not help on a machine that is not the person's own while the passphrase is typed.
+// An encrypted key is a PEM block in the form that cosign reads: PKCS#8 in nacl/secretbox under a key
+// that scrypt makes of the passphrase. That protects a stolen file as well as the passphrase does, and
+// does not help on a machine that is not the person's own while the passphrase is typed. A token's key
+// cannot be taken away, but such a machine may have it sign something else while the token is open.
 package key
 
 import (
@@ -15,6 +17,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"maps"
 
 	"github.com/sigstore/sigstore/pkg/signature"
 
@@ -31,17 +34,18 @@ const (
 	P256    Type = "p256"
 )
 
-// Private is a person's keys, decrypted. Public is their public half.
+// Private is a person's keys, decrypted or open in their store. Public is their public half.
 type Private struct {
 	Public Public
 	keys   map[metadata.Repository]crypto.Signer
+	stored map[metadata.Repository]signature.Signer
 }
 
 // New returns the keys of a person that exist already. keys holds one for the image repository and may
 // hold one for the director root; of about, Person, Name and Class count.
 func New(about Public, keys map[metadata.Repository]crypto.Signer) (*Private, error) {
 	p := &Private{Public: Public{Person: about.Person, Name: about.Name, Class: about.Class}, keys: map[metadata.Repository]crypto.Signer{}}
-	for _, r := range []metadata.Repository{metadata.Image, metadata.Director} {
+	for _, r := range both {
 		s := keys[r]
 		if s == nil {
 			continue
@@ -90,9 +94,11 @@ func generate(t Type) (crypto.Signer, error) {
 	return nil, reason.Errorf(reason.UsageError, "key type %q, wanted %s or %s", t, Ed25519, P256)
 }
 
-// Signers returns the signers by repository, as event.Sign takes them.
+// Signers returns the signers by repository, as event.Sign takes them: of keys in a store those that
+// were opened. Each signature of a store was verified under Public before it is returned.
 func (p *Private) Signers() (map[metadata.Repository]signature.Signer, error) {
 	signers := map[metadata.Repository]signature.Signer{}
+	maps.Copy(signers, p.stored)
 	for r, k := range p.keys {
 		s, err := signature.LoadSigner(k, crypto.SHA256)
 		if err != nil {

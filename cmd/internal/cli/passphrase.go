@@ -20,23 +20,33 @@ import (
 // 3abd72ec6352 and 90be44106c1e"; the same who is asked once a command. It comes from the file or
 // descriptor if one was given, else from the terminal. An empty one is an error.
 func (t *Terminal) Passphrase(ctx context.Context, who string) ([]byte, error) {
+	return t.once(ctx, "passphrase", "Passphrase for "+who+": ", who, reason.WrongPassphrase)
+}
+
+// PIN is Passphrase for the PIN of a token, which is not tried again when it is wrong.
+func (t *Terminal) PIN(ctx context.Context, who string) ([]byte, error) {
+	return t.once(ctx, "PIN", "PIN for "+who+": ", who, reason.WrongPIN)
+}
+
+// once returns what opens a key, asked for once; an empty answer is refused for the reason.
+func (t *Terminal) once(ctx context.Context, what, prompt, who string, empty reason.Reason) ([]byte, error) {
 	if p, err := t.fromFlags(); p != nil || err != nil {
 		return p, err
 	}
-	if p, ok := t.known[who]; ok {
+	if p, ok := t.known[prompt]; ok {
 		return p, nil
 	}
-	p, err := t.secret(ctx, who, "Passphrase for "+who+": ")
+	p, err := t.secret(ctx, what, who, prompt)
 	if err != nil {
 		return nil, err
 	}
 	if len(p) == 0 {
-		return nil, reason.Errorf(reason.WrongPassphrase, "the passphrase of %s is empty", who)
+		return nil, reason.Errorf(empty, "the %s of %s is empty", what, who)
 	}
 	if t.known == nil {
 		t.known = map[string][]byte{}
 	}
-	t.known[who] = p
+	t.known[prompt] = p
 	return p, nil
 }
 
@@ -46,7 +56,7 @@ func (t *Terminal) NewPassphrase(ctx context.Context, who string) ([]byte, error
 	if p, err := t.fromFlags(); p != nil || err != nil {
 		return p, err
 	}
-	p, err := t.secret(ctx, who, "New passphrase for "+who+" (empty: make one): ")
+	p, err := t.secret(ctx, "passphrase", who, "New passphrase for "+who+" (empty: make one): ")
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +70,7 @@ func (t *Terminal) NewPassphrase(ctx context.Context, who string) ([]byte, error
 		_, err = fmt.Fprintf(tty, "Passphrase for %s, shown only now: %s\n", who, p)
 		return p, err
 	}
-	again, err := t.secret(ctx, who, "The same again: ")
+	again, err := t.secret(ctx, "passphrase", who, "The same again: ")
 	if err != nil {
 		return nil, err
 	}
@@ -70,10 +80,10 @@ func (t *Terminal) NewPassphrase(ctx context.Context, who string) ([]byte, error
 	return p, nil
 }
 
-func (t *Terminal) secret(ctx context.Context, who, prompt string) ([]byte, error) {
+func (t *Terminal) secret(ctx context.Context, what, who, prompt string) ([]byte, error) {
 	tty, err := t.tty()
 	if err != nil {
-		return nil, reason.Errorf(reason.NoTerminal, "cannot ask for the passphrase of %s: no terminal", who).
+		return nil, reason.Errorf(reason.NoTerminal, "cannot ask for the %s of %s: no terminal", what, who).
 			WithHint("add --passphrase-file FILE")
 	}
 	defer func() { _ = tty.Close() }()

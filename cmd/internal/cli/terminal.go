@@ -22,13 +22,13 @@ type Terminal struct {
 	NoInput bool
 	// Yes answers questions that are not about signing.
 	Yes bool
-	// PassphraseFile, a path, or PassphraseFD, the number of an open file, answers passphrases; both
-	// empty: the person is asked.
+	// PassphraseFile, a path, or PassphraseFD, the number of an open file, answers passphrases and PINs;
+	// both empty: the person is asked.
 	PassphraseFile string
 	PassphraseFD   string
 
 	open  func() (*os.File, error) // the controlling terminal, unless a test has its own
-	known map[string][]byte        // passphrases asked for, by whom
+	known map[string][]byte        // passphrases and PINs asked for, by prompt
 	given []byte                   // the one from file or descriptor, once read
 }
 

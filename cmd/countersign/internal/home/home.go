@@ -2,8 +2,8 @@
 // which names server and key by deployment, and for each deployment the roots that are pinned, the
 // highest versions seen and signed, the verified role files, the identity CA and the connection key.
 //
-//	config.yaml                       deployments: {acme: {server, https, operator, key}}
-//	keys/ID.key                       a person's encrypted keys (package signer/key)
+//	config.yaml                       deployments: {acme: {server, https, operator, key}}, kms: [pkcs11]
+//	keys/ID.key                       a person's keys, encrypted or on a token (package signer/key)
 //	state/DEPLOYMENT/history.json     pins, versions and digests seen and signed (event.History)
 //	state/DEPLOYMENT/base.json        the newest verified role files
 //	state/DEPLOYMENT/ca.pem           the identity CA's root
@@ -22,6 +22,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -44,7 +45,15 @@ type Home struct {
 
 type config struct {
 	Deployments map[string]Settings `yaml:"deployments"`
+	// KMS is nil where the file does not say; an empty list is none.
+	KMS *[]string `yaml:"kms,omitempty,flow"`
 }
+
+// defaultKMS are the stores of keys that may be opened where the configuration names none: tokens.
+var defaultKMS = []string{"pkcs11"}
+
+// schemePattern is what a URI may begin with, and a plug-in be named by.
+var schemePattern = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 
 // Settings are what the configuration says about one deployment. All may be empty.
 type Settings struct {
@@ -85,7 +94,21 @@ func Open(paths cli.Paths) (*Home, error) {
 			return nil, reason.Errorf(reason.Config, "%s: %v", paths.Config, err)
 		}
 	}
+	for _, scheme := range h.KMS() {
+		if !schemePattern.MatchString(scheme) {
+			return nil, reason.Errorf(reason.Config, "%s: kms: %s is no name of a plug-in", paths.Config, cli.Quote(scheme)).
+				WithHint("kms: [pkcs11]")
+		}
+	}
 	return h, nil
+}
+
+// KMS returns the schemes of the stores from which keys may be taken: by default tokens alone.
+func (h *Home) KMS() []string {
+	if h.conf.KMS == nil {
+		return slices.Clone(defaultKMS)
+	}
+	return slices.Clone(*h.conf.KMS)
 }
 
 // Settings returns what the configuration says about a deployment.
