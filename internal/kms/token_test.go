@@ -241,3 +241,34 @@ func TestTokenIsSwapped(t *testing.T) {
 	_, err = key.Signer(t.Context()).SignMessage(strings.NewReader("m"))
 	refused(t, err, reason.SignatureBad, "not by the key it showed before; nothing was signed")
 }
+
+// The service manager gives a credential to one user by an access list, whose mask shows as the group's
+// bits.
+func TestPINAsACredential(t *testing.T) {
+	k := softhsm.New(t)
+	softhsm.Plugin(t)
+	if err := k.Make("sign", "01", softhsm.P256); err != nil {
+		t.Fatal(err)
+	}
+	pin := pinFile(t, softhsm.PIN)
+	sign := func() error {
+		key, err := kms.Open(t.Context(), k.URI("sign")+"&pin-source=file:"+pin, kms.Options{Allow: []string{"pkcs11"}, Timeout: patient})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = key.Signer(t.Context()).SignMessage(strings.NewReader("m"))
+		return err
+	}
+	if err := os.Chmod(pin, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, sign(), reason.SecretExposed, "mode 0640")
+	t.Setenv("CREDENTIALS_DIRECTORY", filepath.Dir(pin))
+	if err := sign(); err != nil {
+		t.Error(err)
+	}
+	if err := os.Chmod(pin, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, sign(), reason.SecretExposed, "mode 0644")
+}
