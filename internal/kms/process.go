@@ -24,7 +24,7 @@ const (
 
 // grace is how long pipes are read after the process group was ended. It only matters when a process
 // left the group and holds a pipe open.
-const grace = 2 * time.Second
+const grace = 5 * time.Second
 
 // output is what a process left behind.
 type output struct {
