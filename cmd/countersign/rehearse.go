@@ -183,7 +183,7 @@ func (t *tool) rehearseEvent(ctx context.Context, args []string, o rehearse.Opti
 // notStuck refuses a plan that would leave somebody stuck, before anything is opened. What is only
 // refused has its own error already, and what is broken already does not get better by waiting.
 func (t *tool) notStuck(path string, plan *event.Plan, v *view) error {
-	o := rehearse.Options{Now: t.now(), Memory: memory{v.history, v.source}, AllowExample: true}
+	o := rehearse.Options{Now: t.now(), Memory: memory{v.history, v.source}, NoBins: true, AllowExample: true}
 	report, err := rehearse.Plan(plan, v.state, o)
 	if err != nil {
 		return err

@@ -297,3 +297,53 @@ func TestExpiry(t *testing.T) {
 		t.Errorf("%+v", r.Findings)
 	}
 }
+
+// A bin that nobody touched since ends first, and a retired product ends for nobody.
+func TestBinsAndRetired(t *testing.T) {
+	w := newWorld(t)
+	w.found(basicPlan)
+	data, err := metadata.Signed(metadata.TargetsRole{
+		Type: metadata.Targets, SpecVersion: "1.0.34", Version: 1, Expires: now.Add(30 * 24 * time.Hour), Targets: map[string]*metadata.TargetFile{},
+		UnrecognizedFields: map[string]any{metadata.ScopeField: metadata.Scope("acme", metadata.Image, "pump-9.bin-3")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.files["image/pump-9.bin-3"], err = metadata.EncodeRaw(metadata.Targets, data, nil); err != nil {
+		t.Fatal(err)
+	}
+	lost := rehearse.Options{Now: now, Lost: []string{"rivera", "silva"}}
+	r, err := rehearse.Plan(w.plan(basicPlan), w.state(), lost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first := r.Expiry[0]; first.Role != "pump-9.bin-3" || first.Days != 30 || !slices.Equal(first.Who["quality"], []string{"chen", "okafor"}) {
+		t.Errorf("first %+v", first)
+	}
+	if f := code(r, rehearse.ExpiresSoon); f == nil || f.Next != "countersign refresh pump-9" {
+		t.Errorf("%+v", r.Findings)
+	}
+	if f := code(r, rehearse.ProductUnreachable); f == nil || !slices.Equal(f.Roles, []string{"gw-100", "pump-9"}) {
+		t.Errorf("%+v", f)
+	}
+	lost.NoBins = true
+	if r, err = rehearse.Plan(w.plan(basicPlan), w.state(), lost); err != nil || r.Expiry[0].Days != 365 {
+		t.Errorf("%v, %+v", err, r.Expiry[0])
+	}
+	lost.NoBins = false
+	r, err = rehearse.Plan(w.plan(replaced(t, basicPlan, "bins: 16", "bins: 16, retired: true")), w.state(), lost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := code(r, rehearse.ProductUnreachable); f == nil || !slices.Equal(f.Roles, []string{"gw-100"}) {
+		t.Errorf("%+v", f)
+	}
+	for _, x := range r.Expiry {
+		if strings.HasPrefix(x.Role, "pump-9") {
+			t.Errorf("%+v", x)
+		}
+	}
+	if i := slices.IndexFunc(r.Roles, func(role rehearse.Role) bool { return role.Role == "pump-9" }); !r.Roles[i].Retired {
+		t.Errorf("%+v", r.Roles[i])
+	}
+}

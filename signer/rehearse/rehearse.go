@@ -28,6 +28,9 @@ type Options struct {
 	// Lost are ids of people whose keys in force can no longer sign. A key that the change gives to one
 	// of them counts again.
 	Lost []string
+	// NoBins leaves the bins of products unread, so nothing is said of their expiry. There may be a thousand,
+	// and a server may be far away.
+	NoBins bool
 	// AllowExample lets keys of keys-example be rehearsed; see event.Options.
 	AllowExample bool
 }
@@ -102,7 +105,7 @@ func (r *Report) Blocking() []Finding {
 // Plan rehearses the event that leads from s to the plan; where nothing differs, what is in force. An
 // error is one of the state, not of the plan: usage-error for a lost person whom nobody knows.
 func Plan(p *event.Plan, s *event.State, o Options) (*Report, error) {
-	before, err := inForce(s)
+	before, err := inForce(s, !o.NoBins)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +139,7 @@ func ofPlan(err error) bool {
 // Event rehearses an event, with the signatures that it has. What is not authentic about it is an
 // error, and no finding: a person must look at that first.
 func Event(e *event.Event, s *event.State, o Options) (*Report, error) {
-	before, err := inForce(s)
+	before, err := inForce(s, !o.NoBins)
 	if err != nil {
 		return nil, err
 	}

@@ -56,8 +56,8 @@ type signed struct {
 	delegations []delegated
 }
 
-// inForce reads what is in force: all roles of the state, also bins.
-func inForce(s *event.State) (*signed, error) {
+// inForce reads what is in force: all roles of the state, bins too if that is asked for.
+func inForce(s *event.State, bins bool) (*signed, error) {
 	w := &signed{roots: map[metadata.Repository]*rootFile{}, files: map[place]file{}}
 	for _, r := range []metadata.Repository{metadata.Image, metadata.Director} {
 		v, ok, err := s.Role(r, metadata.Root)
@@ -76,7 +76,7 @@ func inForce(s *event.State) (*signed, error) {
 		}
 		w.files[place{r, metadata.Root}] = file{version: v.Version, expires: v.Expires}
 	}
-	if err := w.read(s); err != nil {
+	if err := w.read(s, bins); err != nil {
 		return nil, err
 	}
 	w.delegate()
@@ -84,7 +84,7 @@ func inForce(s *event.State) (*signed, error) {
 }
 
 // read reads targets and what hangs on them, verified by the state.
-func (w *signed) read(s *event.State) error {
+func (w *signed) read(s *event.State, bins bool) error {
 	if w.roots[metadata.Image] == nil {
 		return nil
 	}
@@ -96,7 +96,7 @@ func (w *signed) read(s *event.State) error {
 	for _, product := range products {
 		roles = append(roles, product, metadata.StopRole(product))
 	}
-	if err := w.readRoles(s, roles); err != nil {
+	if err := w.readRoles(s, roles); err != nil || !bins {
 		return err
 	}
 	for _, product := range products {
