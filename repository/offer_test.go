@@ -18,6 +18,8 @@ import (
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/repository"
+	"github.com/countersign-ota/countersign/repository/internal/store"
+	"github.com/countersign-ota/countersign/repository/internal/store/bolt"
 	"github.com/countersign-ota/countersign/signer/event"
 )
 
@@ -173,6 +175,38 @@ func TestServerBehindTheField(t *testing.T) {
 		t.Errorf("published %v", v)
 	}
 	b.checked()
+	log := b.auditLog()
+	for _, want := range []string{
+		"operator/rivera repository.behind image gw-100 3 [repository-behind-field]",
+		"operator/rivera event.open " + open.ID() + " [repository-behind-field]",
+		"operator/rivera repository.offer image gw-100 3 [version-used]",
+		"server server.recover acme []", "server role.import image gw-100 3 []",
+	} {
+		if !slices.Contains(log, want) {
+			t.Errorf("the audit log has no %q:\n%s", want, strings.Join(log, "\n"))
+		}
+	}
+}
+
+// auditLog returns actor, action, subject and reason of every entry of a stopped server.
+func (b *bed) auditLog() []string {
+	b.t.Helper()
+	db, err := bolt.Open(filepath.Join(b.dir, "countersign.db"), bolt.Options{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer db.Close()
+	var lines []string
+	if err := db.View(ctx, func(v store.View) error {
+		log, err := v.AuditLog(1, 1<<20)
+		for _, e := range log {
+			lines = append(lines, fmt.Sprintf("%s %s %s [%s]", e.Record.GetActor(), e.Record.GetAction(), e.Record.GetSubject(), e.Record.GetReason()))
+		}
+		return err
+	}); err != nil {
+		b.t.Fatal(err)
+	}
+	return lines
 }
 
 const otherPlan = `deployment: acme

@@ -326,6 +326,12 @@ func TestRestoreAndRecover(t *testing.T) {
 	}
 	_, err = rivera.AddSignatures(ctx, openID, nil, nil)
 	wantReason(t, err, reason.EventStale)
+	if code, _ := b.get("/3.gw-100.json"); code != 200 {
+		t.Errorf("the version between the two: %d", code)
+	}
+	if base, _ := b.signed(id, "okafor"); len(base) == 0 { // it is judged on the base that it was made from
+		t.Error("the event of 2.4.2 cannot be looked at")
+	}
 	reader := b.browser(b.certificate("rivera"))
 	gone := b.ask(reader, "GET", imagePath("2.4.2"), nil)
 	if gone.code != 404 || gone.reason(t) != reason.NotFound || !bytes.Contains(gone.body, []byte("its bytes were lost here")) {

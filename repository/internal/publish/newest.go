@@ -110,8 +110,8 @@ type newest struct {
 
 // newest judges files that somebody shows: each is verified from the roots in force here on, under its
 // delegator as far as the files that were taken before change that. It takes every root that continues a
-// chain, and of each other role the highest version that is genuine and above the one in force. The
-// fates are in the order of shown. The error is of the store alone; the caller has the turn.
+// chain, and of each other role the highest version that is genuine and above the one in force, with the
+// versions between the two. The fates are in the order of shown. The error is of the store alone; the caller has the turn.
 func (p *Publisher) newest(ctx context.Context, shown []Shown) ([]fate, error) {
 	n := &newest{p: p, ctx: ctx, over: overlay{source{p.Store}, map[rolePlace][]byte{}, map[metadata.Repository]map[int64][]byte{}}}
 	for _, s := range shown {
@@ -225,7 +225,9 @@ func (n *newest) stage(kind metadata.RoleKind) error {
 				return err
 			}
 		case taken:
-			f.err = n.twice(f, all)
+			if err := n.earlier(f, all); err != nil {
+				return err
+			}
 		default:
 			n.over.current[place] = f.Data
 			if f.err = n.try(f, state); f.err != nil {
@@ -253,6 +255,26 @@ func (n *newest) try(f *fate, state *event.State) error {
 	if err == nil && !ok {
 		err = reason.Errorf(reason.NotFound, "it is not there")
 	}
+	return err
+}
+
+// earlier judges a file below a taken one of its role. Events were made from such versions, so those that
+// are genuine under the delegation of today are taken too; of others it is not known any more.
+func (n *newest) earlier(f *fate, all []*fate) error {
+	for _, g := range all {
+		if g.taken && g.place() == f.place() && g.version == f.version {
+			f.err = n.twice(f, all)
+			return nil
+		}
+	}
+	highest := n.over.current[f.place()]
+	n.over.current[f.place()] = f.Data
+	f.taken = n.try(f, nil) == nil
+	var err error
+	if f.taken {
+		err = n.clean(f)
+	}
+	n.over.current[f.place()] = highest
 	return err
 }
 
