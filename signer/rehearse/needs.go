@@ -161,12 +161,27 @@ func (r *rehearsal) oldRoot(at place, n *Need) {
 		if missing := c.Need - (able - len(leave)); missing > 0 {
 			r.add(Finding{
 				Severity: Warning, Code: RemovedMustSign, Roles: []string{at.String()},
-				What: fmt.Sprintf("%d of %s must sign the root that removes them", missing, names(leave, "or")),
+				What: mustSign(missing, leave),
 				Why:  "it needs the people of " + n.By + "; once these keys are gone, no root can follow",
 				Next: "let them sign before they leave or destroy their keys",
 			})
 		}
 	}
+}
+
+// mustSign says who must sign the root that takes them out.
+func mustSign(n int, leave []string) string {
+	if n == len(leave) {
+		return fmt.Sprintf("%s must sign the root that takes %s out", names(leave, "and"), themOr(leave))
+	}
+	return fmt.Sprintf("%d of %s must sign the root that takes them out", n, names(leave, "and"))
+}
+
+func themOr(who []string) string {
+	if len(who) == 1 {
+		return who[0]
+	}
+	return "them"
 }
 
 // stays reports whether a person is of the next root too.
