@@ -170,6 +170,9 @@ func (v *reviewer) delegatedRoles(p *proposed) {
 		}
 		if _, kind, err := metadata.SplitRole(role.Name); err == nil && kind == metadata.RoleProduct && old == nil {
 			v.follows("product %s can be released from now on; its name can never be used again", role.Name)
+			if bins := v.r.Roles[len(v.r.Roles)-1].Bins; bins > 0 {
+				v.follows("a refresh of %s costs each of its people up to %d signatures", role.Name, bins+1)
+			}
 		}
 	}
 }
