@@ -11,9 +11,6 @@ import (
 	"github.com/countersign-ota/countersign/signer/event"
 )
 
-// maxEventFiles bounds how many event files one recovery reads.
-const maxEventFiles = 64
-
 // eventFile is an event file whose quorum is complete, with what counts in it.
 type eventFile struct {
 	id    store.EventID

@@ -73,7 +73,10 @@ func testRecovery(t *testing.T, open Maker) {
 			if blobs != n || devices != n {
 				t.Errorf("%d blobs and %d devices, want %d of each", blobs, devices, n)
 			}
-			for range v.Blobs() {
+			for _, err := range v.Blobs() {
+				if err != nil {
+					t.Error(err)
+				}
 				break
 			}
 			return nil

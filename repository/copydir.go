@@ -1,0 +1,131 @@
+package repository
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/countersign-ota/countersign/internal/durable"
+	"github.com/countersign-ota/countersign/proto/reason"
+)
+
+// makeDir makes a folder that must not exist, durably, or nothing: fill makes what is in it under a name
+// beside it, which it has for itself. What a killed process left there is removed first. Reasons: exists,
+// locked, disk-full.
+func makeDir(dir string, fill func(tmp string) error) error {
+	if _, err := os.Lstat(dir); err == nil {
+		return reason.Errorf(reason.Exists, "%s exists, and nothing is overwritten", dir).WithHint("name a folder that is not there yet")
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	tmp := filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+".unfinished")
+	if err := durable.MkdirAll(tmp, 0o700); err != nil {
+		return onDisk(err)
+	}
+	l, err := durable.Lock(filepath.Join(tmp, lockFile))
+	if errors.Is(err, durable.ErrLocked) {
+		return reason.Errorf(reason.Locked, "%s is being made by another process: %w", dir, err).WithHint("wait for it")
+	}
+	if err != nil {
+		return onDisk(err)
+	}
+	defer func() { _ = l.Close() }()
+	if err = emptyDir(tmp, lockFile); err == nil {
+		err = fill(tmp)
+	}
+	if err == nil {
+		err = durable.Rename(tmp, dir)
+	}
+	if err != nil {
+		_ = os.RemoveAll(tmp)
+	}
+	return onDisk(err)
+}
+
+func inside(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// emptyDir removes all that is in a folder but keep.
+func emptyDir(dir, keep string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == keep {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return durable.SyncDir(dir)
+}
+
+// putFile writes one file below dir, durably, and describes it. What fails leaves no file.
+func putFile(dir, rel string, public bool, write func(io.Writer) error) (ManifestEntry, error) {
+	path := filepath.Join(dir, filepath.FromSlash(rel))
+	if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return ManifestEntry{}, err
+	}
+	mode := fs.FileMode(0o600)
+	if public {
+		mode = 0o644
+	}
+	f, err := durable.Temp(filepath.Dir(path), mode)
+	if err != nil {
+		return ManifestEntry{}, err
+	}
+	w := &summing{w: f, h: sha256.New()}
+	if err := write(w); err != nil {
+		return ManifestEntry{}, errors.Join(err, f.Close())
+	}
+	if err := f.RenameNew(path); err != nil {
+		return ManifestEntry{}, err
+	}
+	return ManifestEntry{Path: rel, Length: w.n, SHA256: hex.EncodeToString(w.h.Sum(nil)), Public: public}, nil
+}
+
+// summing counts and hashes what it passes on.
+type summing struct {
+	w io.Writer
+	h hash.Hash
+	n int64
+}
+
+func (s *summing) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	s.h.Write(p[:n])
+	s.n += int64(n)
+	return n, err
+}
+
+// copyUntil copies until the end of r or of ctx.
+func copyUntil(ctx context.Context, w io.Writer, r io.Reader) error {
+	buf := make([]byte, 1<<20)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := r.Read(buf)
+		if n > 0 {
+			if _, err := w.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
