@@ -119,7 +119,19 @@ func TestHostileFilesRaiseNothing(t *testing.T) {
 	if err != nil || plan.GetDue() || len(plan.GetRefused()) != 1 || plan.GetRefused()[0].GetReason() != string(reason.Malformed) {
 		t.Errorf("plan %v, %v", plan, err)
 	}
-	b.released("2.4.2")
+	// Event files: one that a single person signed, and that one as if it were of another deployment.
+	e, s := b.release("2.4.2", basicSpec)
+	b.upload(e, s)
+	id := b.open("rivera", e)
+	b.sign(id, "rivera")
+	half := b.exported(id)
+	foreign := &repository.EventFile{Name: "y.event", Event: bytes.ReplaceAll(half.Event, []byte(`"deployment":"acme"`), []byte(`"deployment":"umbrella"`))}
+	plan, err = repository.PlanRecovery(ctx, b.cfg, []*repository.EventFile{half, foreign})
+	if err != nil || plan.GetDue() || len(plan.GetRefused()) != 1 || plan.GetRefused()[0].GetReason() != string(reason.ScopeMismatch) {
+		t.Errorf("plan %v, %v", plan, err)
+	}
+	b.sign(id, "chen")
+	b.publish(id)
 	b.checked()
 }
 

@@ -2,7 +2,9 @@ package repository_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -233,5 +235,54 @@ func TestRecoverNamesPeople(t *testing.T) {
 	_, err = b.operators["rivera"].InviteDevices(ctx, []string{"gw-0001"})
 	wantReason(t, err, reason.Permission)
 	b.sendFirmware("2.4.1")
+	b.checked()
+}
+
+// Images that are gone from the server, or damaged in the copy, spoil neither: they are named, marked by
+// recovery, not offered, and healed by an upload.
+func TestDamagedImagesAreNamed(t *testing.T) {
+	b := newBed(t)
+	b.found(basicPlan)
+	b.released("2.4.0")
+	b.released("2.4.1")
+	blob := func(dir, version string) string {
+		sum := sha256.Sum256(firmware(version))
+		return filepath.Join(dir, "blobs", fmt.Sprintf("%x", sum[:1]), fmt.Sprintf("%x", sum))
+	}
+	if err := os.Truncate(blob(b.dir, "2.4.0"), 5); err != nil {
+		t.Fatal(err)
+	}
+	dest := filepath.Join(t.TempDir(), "copy")
+	m, err := repository.Backup(ctx, b.cfg, b.config(), dest)
+	if err != nil || len(m.Missing) != 1 || m.Missing[0] != filepath.Base(blob("", "2.4.0")) {
+		t.Fatalf("backup: %v, missing %v", err, m)
+	}
+	data, err := os.ReadFile(blob(dest, "2.4.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[7] ^= 1
+	if err := os.WriteFile(blob(dest, "2.4.1"), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := b.lose(dest)
+	if len(r.Damaged) != 1 || filepath.Base(r.Damaged[0]) != filepath.Base(blob("", "2.4.1")) {
+		t.Errorf("damaged %v", r.Damaged)
+	}
+	b.start()
+	plan, _ := b.recover(&repository.Recovery{})
+	if len(plan.GetMissing()) != 2 {
+		t.Errorf("missing %v", plan.GetMissing())
+	}
+	reader := b.browser(b.certificate("rivera"))
+	for _, version := range []string{"2.4.0", "2.4.1"} {
+		if a := b.ask(reader, "GET", imagePath(version), nil); a.code != 404 {
+			t.Errorf("%s: %d", version, a.code)
+		}
+		b.sendFirmware(version)
+		if a := b.ask(reader, "GET", imagePath(version), nil); a.code != 200 || !bytes.Equal(a.body, firmware(version)) {
+			t.Errorf("%s after an upload: %d", version, a.code)
+		}
+	}
 	b.checked()
 }
