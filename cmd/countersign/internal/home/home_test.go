@@ -48,7 +48,18 @@ func TestConfigureIsReadAgain(t *testing.T) {
 	if err := h.Configure("beta", Settings{Operator: "chen"}); err != nil {
 		t.Fatal(err)
 	}
+	write(t, filepath.Join(dir, "config.yaml"), "kms: []\n")
+	h = open(t, dir)
+	if err := h.Configure("acme", want); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Configure("beta", Settings{Operator: "chen"}); err != nil {
+		t.Fatal(err)
+	}
 	again := open(t, dir)
+	if got := again.KMS(); len(got) != 0 {
+		t.Errorf("a list of no stores became %q", got)
+	}
 	if got := again.Settings("acme"); got != want {
 		t.Errorf("got %+v", got)
 	}
@@ -57,9 +68,22 @@ func TestConfigureIsReadAgain(t *testing.T) {
 	}
 }
 
+func TestKMS(t *testing.T) {
+	for text, want := range map[string][]string{
+		"": {"pkcs11"}, "kms: []\n": nil, "kms: [awskms, pkcs11]\n": {"awskms", "pkcs11"},
+	} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "config.yaml"), text)
+		if got := open(t, dir).KMS(); !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestOpenRefusesAConfiguration(t *testing.T) {
 	for name, text := range map[string]string{
 		"unknown member": "deployments:\n  acme:\n    sever: x\n", "not a mapping": "- a\n",
+		"no plug-in": "kms: [../sh]\n", "plug-ins in words": "kms: pkcs11\n",
 		"no id": "deployments:\n  ../acme: {server: x}\n", "too large": "# " + strings.Repeat("x", maxConfig),
 	} {
 		t.Run(name, func(t *testing.T) {
