@@ -114,6 +114,12 @@ func sameKey(a, b *metadata.Key) bool {
 	return errA == nil && errB == nil && ida == idb
 }
 
+// kdf is scrypt with N 2^15, r 8, p 1: 32 MB for each key that is opened, so that reviewing and signing
+// stay within 64 MB on the small machines on which ceremonies are held. The library's other settings
+// cost whoever guesses two or four times as much, one or two bits of passphrase; files made with them
+// are read as well.
+const kdf = encrypted.Legacy
+
 // Encrypt returns the content of a key file. Reason: wrong-passphrase (it is empty).
 func (p *Private) Encrypt(passphrase []byte) ([]byte, error) {
 	if len(passphrase) == 0 {
@@ -133,7 +139,7 @@ func (p *Private) Encrypt(passphrase []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		box, err := encrypted.Encrypt(der, passphrase)
+		box, err := encrypted.EncryptWithCustomKDFParameters(der, passphrase, kdf)
 		if err != nil {
 			return nil, err
 		}

@@ -176,7 +176,7 @@ func TestLoadRefuses(t *testing.T) {
 			b.Bytes = bytes.Replace(b.Bytes, []byte(`"ciphertext":"`), []byte(`"ciphertext":"AAAA`), 1)
 		}), block(second, nil)), 0o600, "secret", reason.WrongPassphrase},
 		{"scrypt made cheap", join(block(first, func(b *pem.Block) {
-			b.Bytes = bytes.Replace(b.Bytes, []byte(`"N":65536`), []byte(`"N":2`), 1)
+			b.Bytes = bytes.Replace(b.Bytes, []byte(`"N":32768`), []byte(`"N":2`), 1)
 		}), block(second, nil)), 0o600, "secret", reason.Malformed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
