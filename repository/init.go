@@ -76,7 +76,7 @@ func (o InitOptions) config() (*Config, error) {
 	if err := metadata.CheckID("deployment", o.Deployment); err != nil {
 		return nil, err
 	}
-	if err := metadata.CheckID("operator", o.Operator); err != nil {
+	if err := identity.CheckOperator(o.Operator); err != nil {
 		return nil, err
 	}
 	if err := enroll.CheckURL(o.URL); err != nil {

@@ -11,7 +11,7 @@ import (
 // DueOf returns those of the roles that expire within the given time from now, in groups that are
 // refreshed by one event each: the roots and top-level targets; a product with its bins; a stop list.
 // Where one of a group is due, those of it that expire within AlongWith come along. The groups are
-// ordered by their first expiry.
+// ordered by their first expiry; of those that expire together the roots come first.
 func DueOf(roles []RoleVersion, now time.Time, within time.Duration) ([][]RoleRef, error) {
 	type group struct {
 		name  string
@@ -45,7 +45,13 @@ func DueOf(roles []RoleVersion, now time.Time, within time.Duration) ([][]RoleRe
 			list = append(list, g)
 		}
 	}
-	slices.SortFunc(list, func(a, b *group) int { return cmp.Or(a.first.Compare(b.first), cmp.Compare(a.name, b.name)) })
+	key := func(g *group) string {
+		if g.name == metadata.Targets {
+			return ""
+		}
+		return g.name
+	}
+	slices.SortFunc(list, func(a, b *group) int { return cmp.Or(a.first.Compare(b.first), cmp.Compare(key(a), key(b))) })
 	var due [][]RoleRef
 	for _, g := range list {
 		due = append(due, g.roles)

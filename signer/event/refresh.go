@@ -71,7 +71,7 @@ func (d *draft) refresh(r RoleRef) error {
 	if err != nil {
 		return err
 	}
-	if gone, err := d.s.retired(r.Role); err != nil || gone {
+	if gone, err := d.s.Retired(r.Role); err != nil || gone {
 		if gone {
 			err = reason.Errorf(reason.Retired, "%s belongs to a retired product, whose files are not refreshed", r.Role)
 		}
@@ -80,8 +80,8 @@ func (d *draft) refresh(r RoleRef) error {
 	return d.addTargets(r.Role, old.Signed, old)
 }
 
-// retired reports whether a role belongs to a retired product.
-func (s *State) retired(role string) (bool, error) {
+// Retired reports whether a role belongs to a retired product.
+func (s *State) Retired(role string) (bool, error) {
 	product, kind, err := metadata.SplitRole(role)
 	if err != nil || kind == metadata.RoleTop {
 		return false, err
@@ -139,18 +139,16 @@ func (s *State) withBins(role string) ([]RoleRef, error) {
 	return refs, nil
 }
 
-// Due returns the roles that people sign and that expire within the given time from now, in groups
-// that are refreshed by one event each: the roots and top-level targets; a product with its bins; a stop
-// list. Where one of a group is due, those that expire within AlongWith come along. Retired products
-// are left out. The groups are ordered by their first expiry. It reads every file in force.
+// Due returns the roles that people sign and that expire within the given time from now, in groups as
+// DueOf does. Retired products are left out. It reads every file in force.
 func Due(s *State, now time.Time, within time.Duration) ([][]RoleRef, error) {
+	refs := []RoleRef{{metadata.Director, metadata.Root}, {metadata.Image, metadata.Root}, {metadata.Image, metadata.Targets}}
 	products, err := s.Products()
 	if err != nil {
 		return nil, err
 	}
-	groups := [][]RoleRef{{{metadata.Director, metadata.Root}, {metadata.Image, metadata.Root}, {metadata.Image, metadata.Targets}}}
 	for _, product := range products {
-		if gone, err := s.retired(product); err != nil || gone {
+		if gone, err := s.Retired(product); err != nil || gone {
 			if err != nil {
 				return nil, err
 			}
@@ -161,45 +159,18 @@ func Due(s *State, now time.Time, within time.Duration) ([][]RoleRef, error) {
 			if err != nil {
 				return nil, err
 			}
-			groups = append(groups, group)
+			refs = append(refs, group...)
 		}
 	}
-	type due struct {
-		first time.Time
-		roles []RoleRef
-	}
-	var list []due
-	for _, group := range groups {
-		first, roles, err := s.along(group, now.Add(max(within, AlongWith)))
+	var roles []RoleVersion
+	for _, ref := range refs {
+		v, ok, err := s.Role(ref.Repository, ref.Role)
 		if err != nil {
 			return nil, err
 		}
-		if len(roles) > 0 && !first.After(now.Add(within)) {
-			list = append(list, due{first, roles})
+		if ok {
+			roles = append(roles, v)
 		}
 	}
-	slices.SortStableFunc(list, func(a, b due) int { return a.first.Compare(b.first) })
-	var out [][]RoleRef
-	for _, d := range list {
-		out = append(out, d.roles)
-	}
-	return out, nil
-}
-
-// along returns the roles of a group that expire until a moment, and when the first of them does.
-func (s *State) along(group []RoleRef, until time.Time) (first time.Time, roles []RoleRef, err error) {
-	for _, ref := range group {
-		v, ok, err := s.Role(ref.Repository, ref.Role)
-		if err != nil {
-			return time.Time{}, nil, err
-		}
-		if !ok || v.Expires.After(until) {
-			continue
-		}
-		if first.IsZero() || v.Expires.Before(first) {
-			first = v.Expires
-		}
-		roles = append(roles, ref)
-	}
-	return first, roles, nil
+	return DueOf(roles, now, within)
 }

@@ -116,6 +116,15 @@ func (c *Client) Cancel(ctx context.Context, id, why string) (void int, successo
 	return int(answer.GetVoidSignatures()), answer.GetSuccessor(), c.failed(ctx, err)
 }
 
+// Expiry returns what expires when and who must act, and whether the server is well, by the server's
+// words: nothing of it is proven.
+func (c *Client) Expiry(ctx context.Context) (*pb.GetExpiryResponse, error) {
+	ctx, cancel := c.call(ctx)
+	defer cancel()
+	answer, err := c.files.GetExpiry(ctx, &pb.GetExpiryRequest{})
+	return answer, c.failed(ctx, err)
+}
+
 // Published is a role file as a server gives it: not verified.
 type Published struct {
 	// File is byte for byte as published; nil when there is none.

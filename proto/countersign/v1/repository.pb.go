@@ -262,6 +262,229 @@ func (x *DownloadResponse) GetData() []byte {
 	return nil
 }
 
+// GetExpiryRequest asks for all that expires.
+type GetExpiryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetExpiryRequest) Reset() {
+	*x = GetExpiryRequest{}
+	mi := &file_countersign_v1_repository_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetExpiryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetExpiryRequest) ProtoMessage() {}
+
+func (x *GetExpiryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_countersign_v1_repository_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetExpiryRequest.ProtoReflect.Descriptor instead.
+func (*GetExpiryRequest) Descriptor() ([]byte, []int) {
+	return file_countersign_v1_repository_proto_rawDescGZIP(), []int{4}
+}
+
+// GetExpiryResponse lists the role files in force, the first to expire first.
+type GetExpiryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The server's clock, Unix seconds.
+	Now int64 `protobuf:"varint,1,opt,name=now,proto3" json:"now,omitempty"`
+	// Roles of people first to last: both roots, targets, products, stop lists, and of each product's bins
+	// the one that expires first; then the server's own, snapshot and timestamp. Retired products are left
+	// out.
+	Expiries []*Expiry `protobuf:"bytes,2,rep,name=expiries,proto3" json:"expiries,omitempty"`
+	// Why the server cannot do all of its work, and gRPC's health says NOT_SERVING: a reason constant;
+	// empty while it can, or where only its log knows.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The same in words; empty while it can.
+	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// What to do about it; may be empty.
+	Hint          string `protobuf:"bytes,5,opt,name=hint,proto3" json:"hint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetExpiryResponse) Reset() {
+	*x = GetExpiryResponse{}
+	mi := &file_countersign_v1_repository_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetExpiryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetExpiryResponse) ProtoMessage() {}
+
+func (x *GetExpiryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_countersign_v1_repository_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetExpiryResponse.ProtoReflect.Descriptor instead.
+func (*GetExpiryResponse) Descriptor() ([]byte, []int) {
+	return file_countersign_v1_repository_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *GetExpiryResponse) GetNow() int64 {
+	if x != nil {
+		return x.Now
+	}
+	return 0
+}
+
+func (x *GetExpiryResponse) GetExpiries() []*Expiry {
+	if x != nil {
+		return x.Expiries
+	}
+	return nil
+}
+
+func (x *GetExpiryResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *GetExpiryResponse) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *GetExpiryResponse) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
+// Expiry is one role file in force.
+type Expiry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "image" or "director".
+	Repository string `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Role name.
+	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	// Its version.
+	Version int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// When it expires, Unix seconds.
+	Expires int64 `protobuf:"varint,4,opt,name=expires,proto3" json:"expires,omitempty"`
+	// How many people of which class must sign the next version; empty for a role that the server signs
+	// by itself.
+	Require map[string]int32 `protobuf:"bytes,5,rep,name=require,proto3" json:"require,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Open event that signs it anew, 64 hex digits; empty when there is none.
+	Event string `protobuf:"bytes,6,opt,name=event,proto3" json:"event,omitempty"`
+	// For a bin: how many bins of its product expire within 60 days.
+	Bins          int32 `protobuf:"varint,7,opt,name=bins,proto3" json:"bins,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Expiry) Reset() {
+	*x = Expiry{}
+	mi := &file_countersign_v1_repository_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Expiry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Expiry) ProtoMessage() {}
+
+func (x *Expiry) ProtoReflect() protoreflect.Message {
+	mi := &file_countersign_v1_repository_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
+func (*Expiry) Descriptor() ([]byte, []int) {
+	return file_countersign_v1_repository_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Expiry) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *Expiry) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Expiry) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Expiry) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *Expiry) GetRequire() map[string]int32 {
+	if x != nil {
+		return x.Require
+	}
+	return nil
+}
+
+func (x *Expiry) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *Expiry) GetBins() int32 {
+	if x != nil {
+		return x.Bins
+	}
+	return 0
+}
+
 var File_countersign_v1_repository_proto protoreflect.FileDescriptor
 
 const file_countersign_v1_repository_proto_rawDesc = "" +
@@ -282,11 +505,32 @@ const file_countersign_v1_repository_proto_rawDesc = "" +
 	"\x06sha256\x18\x02 \x01(\fR\x06sha256\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\"&\n" +
 	"\x10DownloadResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\xb5\x01\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\x12\n" +
+	"\x10GetExpiryRequest\"\x9f\x01\n" +
+	"\x11GetExpiryResponse\x12\x10\n" +
+	"\x03now\x18\x01 \x01(\x03R\x03now\x122\n" +
+	"\bexpiries\x18\x02 \x03(\v2\x16.countersign.v1.ExpiryR\bexpiries\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12\x12\n" +
+	"\x04hint\x18\x05 \x01(\tR\x04hint\"\x95\x02\n" +
+	"\x06Expiry\x12\x1e\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\tR\n" +
+	"repository\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\x12\x18\n" +
+	"\aexpires\x18\x04 \x01(\x03R\aexpires\x12=\n" +
+	"\arequire\x18\x05 \x03(\v2#.countersign.v1.Expiry.RequireEntryR\arequire\x12\x14\n" +
+	"\x05event\x18\x06 \x01(\tR\x05event\x12\x12\n" +
+	"\x04bins\x18\a \x01(\x05R\x04bins\x1a:\n" +
+	"\fRequireEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x012\x87\x02\n" +
 	"\n" +
 	"Repository\x12V\n" +
 	"\vGetMetadata\x12\".countersign.v1.GetMetadataRequest\x1a#.countersign.v1.GetMetadataResponse\x12O\n" +
-	"\bDownload\x12\x1f.countersign.v1.DownloadRequest\x1a .countersign.v1.DownloadResponse0\x01BKZIgithub.com/countersign-ota/countersign/proto/countersign/v1;countersignv1b\x06proto3"
+	"\bDownload\x12\x1f.countersign.v1.DownloadRequest\x1a .countersign.v1.DownloadResponse0\x01\x12P\n" +
+	"\tGetExpiry\x12 .countersign.v1.GetExpiryRequest\x1a!.countersign.v1.GetExpiryResponseBKZIgithub.com/countersign-ota/countersign/proto/countersign/v1;countersignv1b\x06proto3"
 
 var (
 	file_countersign_v1_repository_proto_rawDescOnce sync.Once
@@ -300,23 +544,31 @@ func file_countersign_v1_repository_proto_rawDescGZIP() []byte {
 	return file_countersign_v1_repository_proto_rawDescData
 }
 
-var file_countersign_v1_repository_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_countersign_v1_repository_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_countersign_v1_repository_proto_goTypes = []any{
 	(*GetMetadataRequest)(nil),  // 0: countersign.v1.GetMetadataRequest
 	(*GetMetadataResponse)(nil), // 1: countersign.v1.GetMetadataResponse
 	(*DownloadRequest)(nil),     // 2: countersign.v1.DownloadRequest
 	(*DownloadResponse)(nil),    // 3: countersign.v1.DownloadResponse
+	(*GetExpiryRequest)(nil),    // 4: countersign.v1.GetExpiryRequest
+	(*GetExpiryResponse)(nil),   // 5: countersign.v1.GetExpiryResponse
+	(*Expiry)(nil),              // 6: countersign.v1.Expiry
+	nil,                         // 7: countersign.v1.Expiry.RequireEntry
 }
 var file_countersign_v1_repository_proto_depIdxs = []int32{
-	0, // 0: countersign.v1.Repository.GetMetadata:input_type -> countersign.v1.GetMetadataRequest
-	2, // 1: countersign.v1.Repository.Download:input_type -> countersign.v1.DownloadRequest
-	1, // 2: countersign.v1.Repository.GetMetadata:output_type -> countersign.v1.GetMetadataResponse
-	3, // 3: countersign.v1.Repository.Download:output_type -> countersign.v1.DownloadResponse
-	2, // [2:4] is the sub-list for method output_type
-	0, // [0:2] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	6, // 0: countersign.v1.GetExpiryResponse.expiries:type_name -> countersign.v1.Expiry
+	7, // 1: countersign.v1.Expiry.require:type_name -> countersign.v1.Expiry.RequireEntry
+	0, // 2: countersign.v1.Repository.GetMetadata:input_type -> countersign.v1.GetMetadataRequest
+	2, // 3: countersign.v1.Repository.Download:input_type -> countersign.v1.DownloadRequest
+	4, // 4: countersign.v1.Repository.GetExpiry:input_type -> countersign.v1.GetExpiryRequest
+	1, // 5: countersign.v1.Repository.GetMetadata:output_type -> countersign.v1.GetMetadataResponse
+	3, // 6: countersign.v1.Repository.Download:output_type -> countersign.v1.DownloadResponse
+	5, // 7: countersign.v1.Repository.GetExpiry:output_type -> countersign.v1.GetExpiryResponse
+	5, // [5:8] is the sub-list for method output_type
+	2, // [2:5] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_countersign_v1_repository_proto_init() }
@@ -330,7 +582,7 @@ func file_countersign_v1_repository_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_countersign_v1_repository_proto_rawDesc), len(file_countersign_v1_repository_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Repository_GetMetadata_FullMethodName = "/countersign.v1.Repository/GetMetadata"
 	Repository_Download_FullMethodName    = "/countersign.v1.Repository/Download"
+	Repository_GetExpiry_FullMethodName   = "/countersign.v1.Repository/GetExpiry"
 )
 
 // RepositoryClient is the client API for Repository service.
@@ -35,6 +36,9 @@ type RepositoryClient interface {
 	GetMetadata(ctx context.Context, in *GetMetadataRequest, opts ...grpc.CallOption) (*GetMetadataResponse, error)
 	// Download streams a target or evidence file from an offset on, in chunks of at most 256 KiB.
 	Download(ctx context.Context, in *DownloadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DownloadResponse], error)
+	// GetExpiry says what expires when, who must act, and whether the server can do its own part. It is for
+	// operators and their monitoring; none of it is signed.
+	GetExpiry(ctx context.Context, in *GetExpiryRequest, opts ...grpc.CallOption) (*GetExpiryResponse, error)
 }
 
 type repositoryClient struct {
@@ -74,6 +78,16 @@ func (c *repositoryClient) Download(ctx context.Context, in *DownloadRequest, op
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Repository_DownloadClient = grpc.ServerStreamingClient[DownloadResponse]
 
+func (c *repositoryClient) GetExpiry(ctx context.Context, in *GetExpiryRequest, opts ...grpc.CallOption) (*GetExpiryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetExpiryResponse)
+	err := c.cc.Invoke(ctx, Repository_GetExpiry_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RepositoryServer is the server API for Repository service.
 // All implementations must embed UnimplementedRepositoryServer
 // for forward compatibility.
@@ -86,6 +100,9 @@ type RepositoryServer interface {
 	GetMetadata(context.Context, *GetMetadataRequest) (*GetMetadataResponse, error)
 	// Download streams a target or evidence file from an offset on, in chunks of at most 256 KiB.
 	Download(*DownloadRequest, grpc.ServerStreamingServer[DownloadResponse]) error
+	// GetExpiry says what expires when, who must act, and whether the server can do its own part. It is for
+	// operators and their monitoring; none of it is signed.
+	GetExpiry(context.Context, *GetExpiryRequest) (*GetExpiryResponse, error)
 	mustEmbedUnimplementedRepositoryServer()
 }
 
@@ -101,6 +118,9 @@ func (UnimplementedRepositoryServer) GetMetadata(context.Context, *GetMetadataRe
 }
 func (UnimplementedRepositoryServer) Download(*DownloadRequest, grpc.ServerStreamingServer[DownloadResponse]) error {
 	return status.Error(codes.Unimplemented, "method Download not implemented")
+}
+func (UnimplementedRepositoryServer) GetExpiry(context.Context, *GetExpiryRequest) (*GetExpiryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetExpiry not implemented")
 }
 func (UnimplementedRepositoryServer) mustEmbedUnimplementedRepositoryServer() {}
 func (UnimplementedRepositoryServer) testEmbeddedByValue()                    {}
@@ -152,6 +172,24 @@ func _Repository_Download_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Repository_DownloadServer = grpc.ServerStreamingServer[DownloadResponse]
 
+func _Repository_GetExpiry_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetExpiryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RepositoryServer).GetExpiry(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Repository_GetExpiry_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RepositoryServer).GetExpiry(ctx, req.(*GetExpiryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Repository_ServiceDesc is the grpc.ServiceDesc for Repository service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -162,6 +200,10 @@ var Repository_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetMetadata",
 			Handler:    _Repository_GetMetadata_Handler,
+		},
+		{
+			MethodName: "GetExpiry",
+			Handler:    _Repository_GetExpiry_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

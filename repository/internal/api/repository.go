@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"io"
+	"strings"
 
 	"google.golang.org/grpc"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/countersign-ota/countersign/proto/enroll"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
+	"github.com/countersign-ota/countersign/proto/reason/status"
 )
 
 // repositoryService serves role files and images over gRPC.
@@ -30,6 +32,32 @@ func (s *repositoryService) GetMetadata(ctx context.Context, q *pb.GetMetadataRe
 		return nil, err
 	}
 	return &pb.GetMetadataResponse{Data: f.Data, UsedVersion: f.UsedVersion, UsedCounter: f.UsedCounter}, nil
+}
+
+func (s *repositoryService) GetExpiry(ctx context.Context, _ *pb.GetExpiryRequest) (*pb.GetExpiryResponse, error) {
+	list, unwell, err := s.a.Publisher.Deadlines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer := &pb.GetExpiryResponse{Now: s.a.Now().Unix()}
+	if unwell != nil {
+		told := status.ToStatus(unwell).Message() // what has no reason is for the log alone
+		answer.Reason, answer.Message, answer.Hint = string(reason.Of(unwell)), strings.ReplaceAll(told, "\n", "; "), reason.HintOf(unwell)
+	}
+	for _, d := range list {
+		e := &pb.Expiry{
+			Repository: string(d.Repository), Role: d.Role, Version: d.Version, Expires: d.Expires.Unix(), Event: d.Event,
+			Bins: int32(d.Bins), //nolint:gosec // a product has at most 1,024
+		}
+		for class, n := range d.Require {
+			if e.Require == nil {
+				e.Require = map[string]int32{}
+			}
+			e.Require[class] = int32(n) //nolint:gosec // a role has fewer people
+		}
+		answer.Expiries = append(answer.Expiries, e)
+	}
+	return answer, nil
 }
 
 func (s *repositoryService) Download(q *pb.DownloadRequest, stream grpc.ServerStreamingServer[pb.DownloadResponse]) error {

@@ -28,6 +28,7 @@ import (
 	"github.com/countersign-ota/countersign/proto/enroll"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
+	"github.com/countersign-ota/countersign/repository/internal/audit"
 )
 
 // ParseSPKI reads the public key of a person's connection or of a device: DER SubjectPublicKeyInfo,
@@ -55,6 +56,18 @@ func ParseSPKI(der []byte) (crypto.PublicKey, error) {
 		return nil, reason.Errorf(reason.KeyMalformed, "public key is not in the canonical DER form")
 	}
 	return pub, nil
+}
+
+// CheckOperator judges the id of a person. The server's own name is no one's: what it does by itself would
+// look like that person's doing. Reason malformed.
+func CheckOperator(id string) error {
+	if err := metadata.CheckID("operator", id); err != nil {
+		return err
+	}
+	if id == audit.Server {
+		return reason.Errorf(reason.Malformed, "operator %q: that is what the server calls itself", id)
+	}
+	return nil
 }
 
 // subjectURI is the URI SAN of a certificate.

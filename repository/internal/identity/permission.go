@@ -35,6 +35,7 @@ const (
 var methods = map[string]Permission{
 	pb.Repository_GetMetadata_FullMethodName: Anybody,
 	pb.Repository_Download_FullMethodName:    ReadImages,
+	pb.Repository_GetExpiry_FullMethodName:   ReadReleases,
 
 	pb.Device_Enroll_FullMethodName: Anybody, // the token's MAC proves the caller
 

@@ -22,6 +22,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 	for method, want := range map[string]string{
 		"Repository/GetMetadata":  "anybody,device,operator,operator without roles",
 		"Repository/Download":     "device,operator",
+		"Repository/GetExpiry":    "operator",
 		"Device/Enroll":           "anybody,device,operator,operator without roles",
 		"Release/UploadStatus":    "operator",
 		"Release/Upload":          "operator",

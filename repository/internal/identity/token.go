@@ -45,7 +45,7 @@ func (r *Registry) InviteOperator(ctx context.Context, actor, id string, roles [
 }
 
 func (r *Registry) inviteOperator(ctx context.Context, actor, id string, roles []string, site string) (*pb.Token, error) {
-	if err := metadata.CheckID("operator", id); err != nil {
+	if err := CheckOperator(id); err != nil {
 		return nil, err
 	}
 	if len(roles) == 0 || len(roles) > maxRoles {

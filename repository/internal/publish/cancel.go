@@ -116,9 +116,17 @@ func (p *Publisher) mayCancel(ctx context.Context, by string, id store.EventID, 
 	}
 	if !signs {
 		return reason.Errorf(reason.Permission, "%s neither opened event %.12s nor signs one of its roles", by, id).
-			WithHint("ask %s", rec.GetOpenedBy())
+			WithHint("ask %s", whoMayCancel(rec))
 	}
 	return nil
+}
+
+// whoMayCancel names those whom somebody else asks.
+func whoMayCancel(rec *pb.EventRecord) string {
+	if rec.GetOpenedBy() == audit.Server {
+		return "one of those who sign it"
+	}
+	return rec.GetOpenedBy()
 }
 
 // successor returns the judged event that takes the place of a signed one; nil when there is none,

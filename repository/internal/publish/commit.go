@@ -151,9 +151,18 @@ func (p *Publisher) commit(ctx context.Context, by string, id store.EventID, e *
 	if err != nil {
 		return nil, err
 	}
+	dated := p.dated
 	if err := p.reload(); err != nil {
 		return nil, err
 	}
+	p.dated = dated
+	for _, f := range files {
+		p.note(f.repository, f.roleFile)
+		if f.role == metadata.Root {
+			p.look() // it may name this server's keys, or no longer
+		}
+	}
+	delete(p.tried, groupOfEvent(e))
 	return roles, nil
 }
 

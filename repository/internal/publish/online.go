@@ -243,17 +243,8 @@ func signOnline[T metadata.SnapshotRole | metadata.TimestampRole](p *Publisher, 
 	if version > metadata.MaxVersion {
 		return roleFile{}, reason.Errorf(reason.Limit, "%s would have version %d, the highest is %d", role, version, int64(metadata.MaxVersion))
 	}
-	d, err := metadata.RootDelegation(root, role, metadata.Profile)
-	if err != nil {
+	if err := namesKey(metadata.Image, root, role, p.online.own.Image); err != nil {
 		return roleFile{}, err
-	}
-	id, err := metadata.KeyID(p.online.own.Image)
-	if err != nil {
-		return roleFile{}, err
-	}
-	if !slices.Contains(d.KeyIDs, id) {
-		return roleFile{}, reason.Errorf(reason.OnlineKeyUnknown, "image root %d gives %s to key %.12s, this server has %.12s", root.Signed.Version, role, firstID(d), id).
-			WithHint("put the key that the root names at online.image, or have a root with this key signed")
 	}
 	canonical, err := metadata.Signed(signed)
 	if err != nil {
@@ -271,6 +262,23 @@ func signOnline[T metadata.SnapshotRole | metadata.TimestampRole](p *Publisher, 
 		return roleFile{}, reason.Errorf(reason.Limit, "%s would have %d bytes, at most %d are allowed (DESIGN 6)", role, len(data), n)
 	}
 	return roleFile{role: role, version: version, data: data, digest: sha(canonical), expires: expires}, nil
+}
+
+// namesKey makes sure that a root gives a role to this server's key: online-key-unknown.
+func namesKey(r metadata.Repository, root *metadata.File[metadata.RootRole], role string, key *metadata.Key) error {
+	d, err := metadata.RootDelegation(root, role, metadata.Profile)
+	if err != nil {
+		return err
+	}
+	id, err := metadata.KeyID(key)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(d.KeyIDs, id) {
+		return reason.Errorf(reason.OnlineKeyUnknown, "%s root %d gives %s to key %.12s, this server has %.12s", r, root.Signed.Version, role, firstID(d), id).
+			WithHint("put the key that the root names at online.%s, or have a root with this key signed: countersign change", r)
+	}
+	return nil
 }
 
 func firstID(d *metadata.Delegation) string {

@@ -78,8 +78,13 @@ type Publisher struct {
 	parsed parsed
 	// wake has the schedule look before its time.
 	wake chan struct{}
-	// warned is how many expiry thresholds the log was told of, by role; guarded by turn.
+	// dated are the roles in force and when they expire, nil until they are read; warned is how many
+	// thresholds of expiry the log was told of, by role; tried is when the server last wanted to open a
+	// refresh, by group of roles; unwell is why it cannot do all of its work. Guarded by turn.
+	dated  map[event.RoleRef]dated
 	warned map[string]int
+	tried  map[string]time.Time
+	unwell error
 
 	index     index
 	approvals approvalCache
@@ -87,7 +92,7 @@ type Publisher struct {
 
 // Open returns a Publisher over what is stored. Nothing is signed before Run.
 func Open(ctx context.Context, c Config) (*Publisher, error) {
-	p := &Publisher{Config: c, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1), judged: map[store.EventID]judged{}, warned: map[string]int{}}
+	p := &Publisher{Config: c, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1), judged: map[store.EventID]judged{}, tried: map[string]time.Time{}}
 	var err error
 	p.index.cache = &p.cache
 	if p.online, err = newOnlineKeys(c); err != nil {
@@ -132,6 +137,7 @@ func (p *Publisher) begin(ctx context.Context, idText string) (id store.EventID,
 // turn.
 func (p *Publisher) reload() error {
 	clear(p.judged)
+	p.dated = nil
 	s, err := p.cache.StateOf(source{p.Store}, p.Deployment)
 	p.state = s
 	return err
@@ -140,9 +146,14 @@ func (p *Publisher) reload() error {
 // judge judges an event against what is in force; the caller has the turn. opening is true when the
 // event is not open yet.
 func (p *Publisher) judge(ctx context.Context, e *event.Event, opening bool) (*event.Judgement, error) {
-	return event.Judge(e, p.state, event.Options{
-		Now: p.Now(), Memory: used{ctx, p.Store}, Online: &p.online.own, Opening: opening,
-	})
+	return event.Judge(e, p.state, p.options(ctx, opening))
+}
+
+// options are how this server judges.
+func (p *Publisher) options(ctx context.Context, opening bool) event.Options {
+	return event.Options{
+		Now: p.Now(), Memory: used{ctx, p.Store}, Online: &p.online.own, Opening: opening, Past: history{ctx, p.Store},
+	}
 }
 
 // judged is an open event and its judgement against the state in force.
@@ -248,8 +259,13 @@ func (u used) Used(r metadata.Repository, role string) (version, counter int64) 
 	return version, counter
 }
 
-// actor names an operator in the audit log.
-func actor(operator string) string { return "operator/" + operator }
+// actor names an operator, or the server itself, in the audit log.
+func actor(by string) string {
+	if by == audit.Server {
+		return by
+	}
+	return "operator/" + by
+}
 
 // parseID reads the full id of an event: malformed.
 func parseID(id string) (store.EventID, error) {

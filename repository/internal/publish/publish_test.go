@@ -35,12 +35,17 @@ func TestNextOnline(t *testing.T) {
 // Each threshold is told once, on the way down, and again after a refresh.
 func TestWarnings(t *testing.T) {
 	var log bytes.Buffer
-	p := &Publisher{Config: Config{Log: slog.New(slog.NewTextHandler(&log, nil))}, warned: map[string]int{}}
-	const day = 24 * time.Hour
+	p := &Publisher{Config: Config{Log: slog.New(slog.NewTextHandler(&log, nil))}}
+	now := time.Unix(1795599060, 0)
+	d := Deadline{
+		RoleVersion: event.RoleVersion{Repository: metadata.Image, Role: "gw-100", Version: 7},
+		Require:     map[string]int{"quality": 2, "engineering": 1},
+	}
 	var told []string
 	for _, days := range []int{90, 60, 45, 31, 30, 29, 14, 8, 7, 2, 1, 0, -1, -5, 365, 59} {
 		log.Reset()
-		p.warnRole("image gw-100", time.Duration(days)*day)
+		d.Expires = now.Add(time.Duration(days) * day)
+		p.warnOf([]Deadline{d}, now)
 		if log.Len() > 0 {
 			told = append(told, fmt.Sprint(days))
 		}
@@ -50,6 +55,38 @@ func TestWarnings(t *testing.T) {
 	}
 	if got := strings.Join(told, " "); got != "60 30 14 7 1 0 59" {
 		t.Errorf("told at %s", got)
+	}
+}
+
+// Each warning says who must act, and what they paste.
+func TestWarningsSayWhoMustAct(t *testing.T) {
+	now := time.Unix(1795599060, 0)
+	id := strings.Repeat("ab", 32)
+	for _, tt := range []struct {
+		name string
+		d    Deadline
+		want []string
+	}{
+		{"nobody began", Deadline{RoleVersion: event.RoleVersion{Repository: metadata.Image, Role: "gw-100"}, Require: map[string]int{"quality": 2, "engineering": 1}},
+			[]string{`role="image gw-100"`, `sign="engineering 1, quality 2"`, `event=""`, `hint="countersign refresh gw-100"`}},
+		{"an event is open", Deadline{RoleVersion: event.RoleVersion{Repository: metadata.Image, Role: "gw-100.stop"}, Require: map[string]int{"stop": 1}, Event: id},
+			[]string{`role="image gw-100.stop"`, `sign="stop 1"`, "event=" + id, `hint="countersign sign abababababab"`}},
+		{"a root", Deadline{RoleVersion: event.RoleVersion{Repository: metadata.Director, Role: metadata.Root}, Require: map[string]int{"holder": 2}},
+			[]string{`role="director root"`, `hint="countersign refresh director-root"`}},
+		{"bins", Deadline{RoleVersion: event.RoleVersion{Repository: metadata.Image, Role: "gw-100.bin-1f"}, Require: map[string]int{"quality": 1}, Bins: 3},
+			[]string{`role="image gw-100.bin-1f"`, "bins=3", `hint="countersign refresh gw-100"`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var log bytes.Buffer
+			p := &Publisher{Config: Config{Log: slog.New(slog.NewTextHandler(&log, nil))}}
+			tt.d.Expires = now.Add(20 * day)
+			p.warnOf([]Deadline{tt.d}, now)
+			for _, want := range append(tt.want, "days=20") {
+				if !strings.Contains(log.String(), want) {
+					t.Errorf("%s is not in %s", want, log.String())
+				}
+			}
+		})
 	}
 }
 

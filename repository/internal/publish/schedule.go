@@ -16,9 +16,6 @@ import (
 // tick is how often the schedule looks.
 const tick = time.Minute
 
-// thresholds are the days before an expiry at which the log warns (DESIGN 1.5), and the expiry itself.
-var thresholds = []int{60, 30, 14, 7, 1, 0}
-
 // Run keeps the online roles fresh until ctx ends. healthy is told whether they are.
 func (p *Publisher) Run(ctx context.Context, healthy func(bool)) {
 	t := time.NewTicker(tick)
@@ -42,8 +39,8 @@ func (p *Publisher) Run(ctx context.Context, healthy func(bool)) {
 }
 
 // Refresh signs snapshot and timestamp anew where their time has come, and warns of offline roles that
-// expire. New files are durable and public on return. Reason online-key-unknown if the root in force
-// names other online keys, recover-first on a restored copy, which signs nothing; while the server is
+// expire; it opens the events by which people refresh those. New files are durable and public on return.
+// Reason online-key-unknown if a root in force names other online keys, recover-first on a restored copy, which signs nothing; while the server is
 // behind the field it signs, and says so by repository-behind-field.
 func (p *Publisher) Refresh(ctx context.Context) error {
 	done, err := p.take(ctx)
@@ -51,20 +48,64 @@ func (p *Publisher) Refresh(ctx context.Context) error {
 		return err
 	}
 	defer done()
+	p.unwell = p.keepFresh(ctx)
+	return p.unwell
+}
+
+// keepFresh is Refresh; the caller has the turn.
+func (p *Publisher) keepFresh(ctx context.Context) error {
 	fitness := p.fitness(ctx)
 	if fitness != nil && !reason.Is(fitness, reason.BehindField) {
 		return fitness
 	}
-	return errors.Join(p.refresh(ctx), fitness)
-}
-
-// refresh is Refresh for a server that may sign; the caller has the turn.
-func (p *Publisher) refresh(ctx context.Context) error {
 	c, err := p.current(ctx)
 	if err != nil || c.snapshot.version == 0 {
-		return err // before init there is nothing to keep fresh
+		return errors.Join(err, fitness) // before init there is nothing to keep fresh
+	}
+	if fitness == nil {
+		p.openDue(ctx)
 	}
 	p.warn(ctx)
+	if err := p.named(ctx, c); err != nil {
+		return errors.Join(err, fitness)
+	}
+	return errors.Join(p.refresh(ctx, c), fitness)
+}
+
+// named makes sure that the roots in force name this server's online keys: online-key-unknown. It is asked
+// before anything is due, so that whoever replaced the keys hears at once what the server waits for.
+func (p *Publisher) named(ctx context.Context, c inForce) error {
+	var director *metadata.File[metadata.RootRole]
+	err := p.Store.View(ctx, func(v store.View) error {
+		director = nil
+		_, rec, err := v.Current(metadata.Director, metadata.Root)
+		if err == nil {
+			director, err = metadata.ParseRoot(rec.GetData(), metadata.Profile)
+		}
+		return missing(err)
+	})
+	if err != nil {
+		return err
+	}
+	for _, k := range []struct {
+		repository metadata.Repository
+		root       *metadata.File[metadata.RootRole]
+		key        *metadata.Key
+	}{{metadata.Image, c.root, p.online.own.Image}, {metadata.Director, director, p.online.own.Director}} {
+		if k.root == nil {
+			continue
+		}
+		for _, role := range []string{metadata.Snapshot, metadata.Timestamp} {
+			if err := namesKey(k.repository, k.root, role, k.key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// refresh signs snapshot and timestamp where their time has come.
+func (p *Publisher) refresh(ctx context.Context, c inForce) error {
 	now := p.Now()
 	if c.unsigned || c.snapshot.expires.Sub(now) < snapshotLife-snapshotEvery {
 		files, err := p.onlineFiles(c, nil)
@@ -96,7 +137,14 @@ func (p *Publisher) timestampFresh(ctx context.Context, now time.Time) (fresh bo
 
 func (p *Publisher) putOnline(ctx context.Context, files []roleFile) error {
 	now := p.Now()
-	return p.Store.Update(ctx, func(tx store.Tx) error { return p.putOnlineFiles(tx, files, now) })
+	err := p.Store.Update(ctx, func(tx store.Tx) error { return p.putOnlineFiles(tx, files, now) })
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		p.note(metadata.Image, f)
+	}
+	return nil
 }
 
 func (p *Publisher) putOnlineFiles(tx store.Tx, files []roleFile, now time.Time) error {
@@ -115,49 +163,4 @@ func (p *Publisher) putOnlineFiles(tx store.Tx, files []roleFile, now time.Time)
 		}
 	}
 	return nil
-}
-
-// warn tells the log of offline roles that expire soon, once at each threshold; the caller has the
-// turn.
-func (p *Publisher) warn(ctx context.Context) {
-	now := p.Now()
-	err := p.Store.View(ctx, func(v store.View) error {
-		var errs error
-		for _, r := range []metadata.Repository{metadata.Image, metadata.Director} {
-			roles, err := v.Roles(r)
-			if err != nil {
-				return err
-			}
-			for _, role := range roles {
-				if role.Role == metadata.Snapshot || role.Role == metadata.Timestamp {
-					continue
-				}
-				_, rec, err := v.Current(r, role.Role)
-				if err != nil {
-					errs = errors.Join(errs, err)
-					continue
-				}
-				p.warnRole(roleName(r, role.Role), time.Unix(rec.GetExpires(), 0).Sub(now))
-			}
-		}
-		return errs
-	})
-	if err != nil {
-		p.Log.Error("expiry of roles not read", "error", err)
-	}
-}
-
-func (p *Publisher) warnRole(name string, left time.Duration) {
-	passed := 0
-	for _, days := range thresholds {
-		if left <= time.Duration(days)*24*time.Hour {
-			passed++
-		}
-	}
-	before := p.warned[name]
-	p.warned[name] = passed
-	if passed <= before {
-		return
-	}
-	p.Log.Warn("a role expires soon", "role", name, "days", int(left.Hours()/24), "expired", left <= 0, "hint", "countersign refresh")
 }
