@@ -82,7 +82,7 @@ func (w *text) role(r *Role) {
 	for _, s := range r.Signers {
 		who := s.Person
 		if s.Name != "" && s.Name != s.Person {
-			who += " (" + cli.Safe(s.Name) + ")"
+			who += " (" + cli.Quote(s.Name) + ")"
 		}
 		said := "no approval kept here"
 		if a := s.Approval; a != nil {

@@ -29,15 +29,17 @@ const gap = "   "
 // writer collects lines that begin with a word of eight letters.
 type writer struct{ b strings.Builder }
 
+// line writes one line. What others wrote passes cli.Safe here once more, so that no field can be
+// forgotten: it cannot begin a line, move the cursor or hide a letter.
 func (w *writer) line(word, format string, args ...any) {
-	fmt.Fprintf(&w.b, "%-8s %s\n", word, fmt.Sprintf(format, args...))
+	fmt.Fprintf(&w.b, "%-8s %s\n", word, cli.Safe(fmt.Sprintf(format, args...)))
 }
 
 // Review returns the text that a person reads before signing, without a newline at its end. Nothing
 // is cut off.
 func Review(r *event.Review, c Context) string {
 	w := &writer{}
-	fmt.Fprintf(&w.b, "%s\n", heading(r, c))
+	fmt.Fprintf(&w.b, "%s\n", cli.Safe(heading(r, c)))
 	w.line("event", "%s", r.Event)
 	if r.Reason != "" {
 		w.line("reason", "%s", cli.Quote(r.Reason))
@@ -217,7 +219,7 @@ func classes(q *event.QuorumReview, now time.Time) string {
 			if i > 0 {
 				text += ","
 			}
-			text += fmt.Sprintf(" %s %s %s", signer(s), clock(s.At, now), cli.Quote(meant(class.Meaning, s.Reason)))
+			text += fmt.Sprintf(" %s %s %s", called(s.ID, s.Name), clock(s.At, now), cli.Quote(meant(class.Meaning, s.Reason)))
 		}
 		if len(class.Signed) < class.Need {
 			text += ": " + Nobody(class.Can) + " can"
@@ -227,12 +229,12 @@ func classes(q *event.QuorumReview, now time.Time) string {
 	return strings.Join(parts, "    ")
 }
 
-// signer is the id, and the printed name where there is one.
-func signer(s event.SignedReview) string {
-	if s.Name == "" || s.Name == s.ID {
-		return s.ID
+// called is the id, and between quotes the printed name where it says more.
+func called(id, name string) string {
+	if name == "" || name == id {
+		return id
 	}
-	return s.ID + " (" + cli.Safe(s.Name) + ")"
+	return id + " (" + cli.Quote(name) + ")"
 }
 
 // meant is what a signature means, and why it was given.

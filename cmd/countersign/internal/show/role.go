@@ -62,10 +62,7 @@ func newRole(r *event.RoleReview) []string {
 }
 
 func person(id, name, keyid string) string {
-	if name != "" && name != id {
-		id += " (" + cli.Safe(name) + ")"
-	}
-	return fmt.Sprintf("%s %.12s", id, keyid)
+	return fmt.Sprintf("%s %.12s", called(id, name), keyid)
 }
 
 // changes lists what differs: needs and meanings of classes, people, threshold, SBOM policy.

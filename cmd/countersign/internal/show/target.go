@@ -21,7 +21,7 @@ func (w *writer) target(word string, t *event.TargetReview, c Context) {
 	} else {
 		facts = append(facts, fmt.Sprintf("counter %d", t.Counter), fmt.Sprintf("floor %d", t.Floor))
 	}
-	facts = append(facts, "component "+t.Component, "installer "+cli.Safe(t.Installer))
+	facts = append(facts, "component "+t.Component, "installer "+plain(t.Installer))
 	if word == "added" {
 		facts = append(facts, spread(t))
 	}
@@ -80,10 +80,14 @@ func terms(t *event.TargetReview) []string {
 		terms = append(terms, "class "+t.Class)
 	}
 	if len(t.Fixes) > 0 {
-		terms = append(terms, "fixes "+cli.Safe(strings.Join(t.Fixes, ", ")))
+		fixes := make([]string, len(t.Fixes))
+		for i, f := range t.Fixes {
+			fixes[i] = plain(f)
+		}
+		terms = append(terms, "fixes "+strings.Join(fixes, ", "))
 	}
 	for _, kind := range slices.Sorted(maps.Keys(t.Evidence)) {
-		terms = append(terms, kind+" "+cli.Safe(path.Base(t.Evidence[kind].Path)))
+		terms = append(terms, kind+" "+plain(path.Base(t.Evidence[kind].Path)))
 	}
 	return terms
 }
@@ -112,7 +116,7 @@ func atHand(t *event.TargetReview, artifacts []event.Artifact) string {
 		if a.Blob.Path != t.Path {
 			continue
 		}
-		name := cli.Safe(path.Base(a.File))
+		name := plain(path.Base(a.File))
 		if a.Same {
 			return gap + name + " here: same bytes"
 		}
@@ -121,10 +125,22 @@ func atHand(t *event.TargetReview, artifacts []event.Artifact) string {
 	return ""
 }
 
+// plain returns outside text that is commonly one word, between quotes where it is not: it cannot pass
+// for the facts beside it.
+func plain(s string) string {
+	other := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._+-/:@", r))
+	}
+	if s != "" && !strings.ContainsFunc(s, other) {
+		return s
+	}
+	return cli.Quote(s)
+}
+
 // Release summarises a release: "gw-100/2.4.1, counter 17, floor 12, spread 24 h, 1 file, SBOM; needs
 // engineering 1, quality 1".
 func Release(r *event.Review) string {
-	facts := []string{cli.Safe(r.Subject)}
+	facts := []string{r.Subject}
 	if len(r.Added) > 0 {
 		facts = append(facts, fmt.Sprintf("counter %d", r.Added[0].Counter))
 	}
@@ -143,7 +159,7 @@ func Release(r *event.Review) string {
 	for _, class := range r.Quorum[0].Classes {
 		needs = append(needs, fmt.Sprintf("%s %d", class.Class, class.Need))
 	}
-	return strings.Join(facts, ", ") + "; needs " + strings.Join(needs, ", ")
+	return cli.Safe(strings.Join(facts, ", ") + "; needs " + strings.Join(needs, ", "))
 }
 
 // distinct joins the different values of the targets, in their order.
