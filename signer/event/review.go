@@ -203,6 +203,7 @@ func (j *Judgement) Review() *Review {
 	t.roles()
 	t.nearLimit()
 	t.versions()
+	t.alike()
 	if j.Example {
 		r.Warnings = append(r.Warnings, "a key is one of keys-example, with which everybody can sign: servers and devices refuse it")
 	}

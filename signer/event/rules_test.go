@@ -37,6 +37,7 @@ func TestRulesOfARelease(t *testing.T) {
 		{"subject lies", func(_ *testing.T, e *event.Event) { e.Proposal.Subject = "gw-100/2.4.0" }, reason.Malformed},
 		{"version in force again", gw(func(s object) { s["version"] = 2 }), reason.VersionUsed},
 		{"version skips", gw(func(s object) { s["version"] = 9 }), reason.Profile},
+		{"version far above", gw(func(s object) { s["version"] = 3 + 1<<20 }), reason.IntegerRange},
 		{"version beyond the limit", gw(func(s object) { s["version"] = 1<<53 - 1<<20 + 1 }), reason.IntegerRange},
 		{"old base", func(_ *testing.T, e *event.Event) { e.Proposal.Files[0].Base.Version = 1 }, reason.EventStale},
 		{"base with other content", func(_ *testing.T, e *event.Event) {

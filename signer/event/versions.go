@@ -7,6 +7,20 @@ import (
 	"github.com/countersign-ota/countersign/proto/reason"
 )
 
+// maxGap is how far a version or counter may go above the one in force in one event. What was signed in
+// vain uses some up; a server that says so of more than this lies, or a thief has it: whoever followed
+// would use up all that a role has (DESIGN 1.5).
+const maxGap = 1 << 20
+
+// checkGap refuses a leap of a version or counter.
+func checkGap(p *proposed, what string, old, next int64) error {
+	if next-old <= maxGap {
+		return nil
+	}
+	return reason.Errorf(reason.IntegerRange, "%s goes from %s %d to %d, wanted at most %d more", p, what, old, next, maxGap).
+		WithHint("nobody signed so many in vain: if the server says so, report it")
+}
+
 // versions carries out DESIGN 1.5: no version ever has two contents. Root is always base + 1, other
 // roles base + 1 or, where a version was signed before and is used up, the next above it.
 func (t *trial) versions() error {
@@ -25,6 +39,9 @@ func (t *trial) versions() error {
 		}
 		if p.version <= p.oldVersion {
 			return reason.Errorf(reason.VersionUsed, "%s has version %d, %d is in force", p, p.version, p.oldVersion)
+		}
+		if err := checkGap(p, "version", p.oldVersion, p.version); err != nil {
+			return err
 		}
 		if !t.opts.Opening {
 			continue
@@ -58,6 +75,9 @@ func (t *trial) nextCounter(p *proposed, old, counter int64) error {
 	}
 	if counter > metadata.MaxVersion {
 		return reason.Errorf(reason.IntegerRange, "%s: counter %d, wanted at most %d", p, counter, int64(metadata.MaxVersion))
+	}
+	if err := checkGap(p, "counter", old, counter); err != nil {
+		return err
 	}
 	if !t.opts.Opening {
 		return nil
