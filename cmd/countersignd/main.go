@@ -16,6 +16,7 @@ const jobs = `countersignd serves firmware that several people signed. It cannot
   see who is let in    countersignd ports
   after a change       countersignd config check
   is all of it sound   countersignd check DIR
+  keys were stolen     countersignd online new
 
 countersignd help TOPIC, countersignd COMMAND --help`
 

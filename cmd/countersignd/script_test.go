@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ func TestMain(m *testing.M) {
 //
 //	waitfor ADDRESS      until it speaks TLS 1.3
 //	mode FILE OCTAL      chmod
+//	replace FILE A B     B for A, which stands there once
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -36,7 +38,7 @@ func TestScripts(t *testing.T) {
 			}
 			return os.WriteFile(filepath.Join(env.WorkDir, "pass"), []byte("correct horse battery staple\n"), 0o600)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"waitfor": cmdWaitFor, "mode": cmdMode},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"waitfor": cmdWaitFor, "mode": cmdMode, "replace": cmdReplace},
 	})
 }
 
@@ -66,4 +68,15 @@ func cmdMode(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("mode %s is not one of these tests'", args[1])
 	}
 	ts.Check(os.Chmod(ts.MkAbs(args[0]), mode))
+}
+
+func cmdReplace(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: replace FILE A B")
+	}
+	text := ts.ReadFile(args[0])
+	if strings.Count(text, args[1]) != 1 {
+		ts.Fatalf("%s holds %q %d times", args[0], args[1], strings.Count(text, args[1]))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(text, args[1], args[2], 1)), 0o644))
 }
