@@ -73,12 +73,12 @@ func split(data []byte) (map[metadata.Repository][]byte, *Public, error) {
 	return blocks, public, nil
 }
 
-func decrypt(blocks map[metadata.Repository][]byte, public *Public, passphrase []byte) (*Private, error) {
+func decrypt(blocks map[metadata.Repository][]byte, public *Public, passphrase []byte, wants func(metadata.Repository) bool) (*Private, error) {
 	p := &Private{Public: *public, keys: map[metadata.Repository]crypto.Signer{}}
 	keys := public.Keys()
 	for _, r := range both {
 		want := keys[r]
-		if want == nil {
+		if want == nil || !wants(r) {
 			continue
 		}
 		der, err := encrypted.Decrypt(blocks[r], passphrase)

@@ -31,7 +31,7 @@ type Options struct {
 	Stores []string
 	// Timeout bounds one call of a store's plug-in; 0 is kms.Timeout.
 	Timeout time.Duration
-	// Repositories are those whose keys are wanted; empty is all. A token of another need not be there.
+	// Repositories are those whose keys are opened; empty is all. A token of another need not be there.
 	Repositories []metadata.Repository
 }
 
@@ -94,16 +94,11 @@ func Open(ctx context.Context, path string, o Options) (*Private, error) {
 	if err != nil {
 		return nil, err
 	}
-	var p *Private
-	if isReference(data) {
-		p, err = openReference(ctx, data, o)
-	} else {
-		p, err = openEncrypted(data, o.Passphrase)
+	if !isReference(data) {
+		return openEncrypted(path, data, o)
 	}
-	if err != nil {
-		return nil, reason.Wrap(err, "%s", path)
-	}
-	return p, nil
+	p, err := openReference(ctx, data, o)
+	return p, reason.Wrap(err, "%s", path)
 }
 
 // Load is Open for encrypted files alone.
@@ -111,19 +106,21 @@ func Load(path string, ask Passphrase) (*Private, error) {
 	return Open(context.Background(), path, Options{Passphrase: ask})
 }
 
-func openEncrypted(data []byte, ask Passphrase) (*Private, error) {
+// openEncrypted decrypts the wanted keys; each costs the time and memory of its passphrase.
+func openEncrypted(path string, data []byte, o Options) (*Private, error) {
 	blocks, public, err := split(data)
 	if err != nil {
-		return nil, err
+		return nil, reason.Wrap(err, "%s", path)
 	}
-	if ask == nil {
-		return nil, reason.Errorf(reason.WrongPassphrase, "the keys of %s are encrypted, and there is no passphrase", public.Person)
+	if o.Passphrase == nil {
+		return nil, reason.Errorf(reason.WrongPassphrase, "%s: the keys of %s are encrypted, and there is no passphrase", path, public.Person)
 	}
-	passphrase, err := ask(*public)
+	passphrase, err := o.Passphrase(*public)
 	if err != nil {
-		return nil, err
+		return nil, err // it was not the file
 	}
-	return decrypt(blocks, public, passphrase)
+	p, err := decrypt(blocks, public, passphrase, o.wants)
+	return p, reason.Wrap(err, "%s", path)
 }
 
 // readSecret reads a file that only its owner may read.
