@@ -64,8 +64,11 @@ var kindTests = []struct {
 	successor []string
 	role      string
 }{
-	{event.Init, func(b *bed) *event.Event { return b.made(event.NewInit(b.plan(basicPlan), b.opening())) },
-		[]string{"chen", "okafor", "rivera"}, nil, "image/gw-100"},
+	{
+		event.Init, func(b *bed) *event.Event { return b.made(event.NewInit(b.plan(basicPlan), b.opening())) },
+		[]string{"chen", "okafor", "rivera"},
+		nil, "image/gw-100",
+	},
 	{event.Root, func(b *bed) *event.Event {
 		return b.made(event.NewChange(b.plan(rotatedPlan), b.state(), b.opening()))
 	}, []string{"chen", "rivera@2", "okafor"}, []string{"rivera", "chen"}, "director/root"},
@@ -77,12 +80,24 @@ var kindTests = []struct {
 		b.upload(e, s)
 		return e
 	}, []string{"chen", "rivera"}, []string{"rivera", "chen"}, "image/gw-100"},
-	{event.Withdraw, func(b *bed) *event.Event { return b.withdraw("2.4.1") },
-		[]string{"okafor", "rivera"}, []string{"okafor", "rivera"}, "image/gw-100"},
-	{event.Stop, func(b *bed) *event.Event { return b.stopOf("2.4.1") },
-		[]string{"okafor"}, []string{"chen"}, "image/gw-100.stop"},
-	{event.Refresh, func(b *bed) *event.Event { return b.refresh("targets") },
-		[]string{"okafor", "rivera"}, []string{"chen", "rivera"}, "image/targets"},
+	{
+		event.Withdraw, func(b *bed) *event.Event { return b.withdraw("2.4.1") },
+		[]string{"okafor", "rivera"},
+		[]string{"okafor", "rivera"},
+		"image/gw-100",
+	},
+	{
+		event.Stop, func(b *bed) *event.Event { return b.stopOf("2.4.1") },
+		[]string{"okafor"},
+		[]string{"chen"},
+		"image/gw-100.stop",
+	},
+	{
+		event.Refresh, func(b *bed) *event.Event { return b.refresh("targets") },
+		[]string{"okafor", "rivera"},
+		[]string{"chen", "rivera"},
+		"image/targets",
+	},
 }
 
 // bedFor is a server as an event of a kind finds it.
@@ -186,25 +201,41 @@ func TestKindsOnOneRole(t *testing.T) {
 		first, second func() *event.Event
 		want          reason.Reason // none: the first gives way
 	}{
-		{"withdraw beside a release", func() *event.Event { e, _ := b.release("2.4.2", basicSpec); return e },
-			func() *event.Event { return b.withdraw("2.4.1") }, reason.RoleOpen},
-		{"release beside a withdraw", func() *event.Event { return b.withdraw("2.4.1") },
-			func() *event.Event { e, _ := b.release("2.4.2", basicSpec); return e }, reason.RoleOpen},
-		{"stop beside a stop", func() *event.Event { return b.stopOf("2.4.1") },
-			func() *event.Event { return b.stopOf("2.4.0") }, reason.RoleOpen},
-		{"stop beside a release", func() *event.Event { e, _ := b.release("2.4.2", basicSpec); return e },
-			func() *event.Event { return b.stopOf("2.4.1") }, ""},
-		{"withdraw beside a refresh", func() *event.Event { return b.refresh("gw-100") },
-			func() *event.Event { return b.withdraw("2.4.1") }, ""},
-		{"stop beside a refresh", func() *event.Event { return b.refresh("gw-100.stop") },
-			func() *event.Event { return b.stopOf("2.4.1") }, ""},
-		{"root beside a refresh", func() *event.Event { return b.refresh("image-root") },
-			func() *event.Event { return b.made(event.NewChange(b.plan(rotatedPlan), b.state(), b.opening())) }, ""},
-		{"refresh beside a refresh", func() *event.Event { return b.refresh("gw-100") },
+		{
+			"withdraw beside a release", func() *event.Event { e, _ := b.release("2.4.2", basicSpec); return e },
+			func() *event.Event { return b.withdraw("2.4.1") }, reason.RoleOpen,
+		},
+		{
+			"release beside a withdraw", func() *event.Event { return b.withdraw("2.4.1") },
+			func() *event.Event { e, _ := b.release("2.4.2", basicSpec); return e }, reason.RoleOpen,
+		},
+		{
+			"stop beside a stop", func() *event.Event { return b.stopOf("2.4.1") },
+			func() *event.Event { return b.stopOf("2.4.0") }, reason.RoleOpen,
+		},
+		{
+			"stop beside a release", func() *event.Event { e, _ := b.release("2.4.2", basicSpec); return e },
+			func() *event.Event { return b.stopOf("2.4.1") }, "",
+		},
+		{
+			"withdraw beside a refresh", func() *event.Event { return b.refresh("gw-100") },
+			func() *event.Event { return b.withdraw("2.4.1") }, "",
+		},
+		{
+			"stop beside a refresh", func() *event.Event { return b.refresh("gw-100.stop") },
+			func() *event.Event { return b.stopOf("2.4.1") }, "",
+		},
+		{
+			"root beside a refresh", func() *event.Event { return b.refresh("image-root") },
+			func() *event.Event { return b.made(event.NewChange(b.plan(rotatedPlan), b.state(), b.opening())) }, "",
+		},
+		{
+			"refresh beside a refresh", func() *event.Event { return b.refresh("gw-100") },
 			func() *event.Event {
 				b.clock.forward(time.Second)
 				return b.refresh("gw-100")
-			}, reason.RoleOpen},
+			}, reason.RoleOpen,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			first, second := tt.first(), tt.second()

@@ -66,7 +66,7 @@ func (b *bed) timestampVersion() int64 {
 			Version int64 `json:"version"`
 		} `json:"signed"`
 	}
-	if err := json.Unmarshal([]byte(body), &f); err != nil {
+	if err := json.Unmarshal(body, &f); err != nil {
 		b.t.Fatal(err)
 	}
 	return f.Signed.Version

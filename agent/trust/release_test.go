@@ -28,8 +28,10 @@ func refreshed(t *testing.T, d *metadatatest.Deployment, f trust.Fetcher) *trust
 func TestReleaseForPeople(t *testing.T) {
 	d := published(t)
 	files := []metadatatest.Target{
-		{File: "a.img", Data: []byte("a"), Component: "a"}, {File: "b.img", Data: []byte("b"), Component: "b"},
-		{File: "c.img", Data: []byte("c"), Component: "c"}, {File: "d.img", Data: []byte("d"), Component: "d"},
+		{File: "a.img", Data: []byte("a"), Component: "a"},
+		{File: "b.img", Data: []byte("b"), Component: "b"},
+		{File: "c.img", Data: []byte("c"), Component: "c"},
+		{File: "d.img", Data: []byte("d"), Component: "d"},
 	}
 	d.Release("pump-9", "1.1.0", 2, files...)
 	d.Release("pump-9", "1.1.0-rc1", 3, metadatatest.Target{Data: []byte("not of 1.1.0")})

@@ -37,8 +37,10 @@ func InStore(ctx context.Context, about Public, stores map[metadata.Repository]s
 			WithHint("name another object in --director-store")
 	}
 	a := &Adopted{
-		Reference: &Reference{Version: referenceVersion, Image: stores[metadata.Image], Director: stores[metadata.Director],
-			Public: Public{Person: about.Person, Name: about.Name, Class: about.Class}},
+		Reference: &Reference{
+			Version: referenceVersion, Image: stores[metadata.Image], Director: stores[metadata.Director],
+			Public: Public{Person: about.Person, Name: about.Name, Class: about.Class},
+		},
 		Found: map[metadata.Repository]bool{},
 	}
 	for _, r := range both {

@@ -67,14 +67,26 @@ func TestWarningsSayWhoMustAct(t *testing.T) {
 		d    Deadline
 		want []string
 	}{
-		{"nobody began", Deadline{RoleVersion: event.RoleVersion{Repository: metadata.Image, Role: "gw-100"}, Require: map[string]int{"quality": 2, "engineering": 1}},
-			[]string{`role="image gw-100"`, `sign="engineering 1, quality 2"`, `event=""`, `hint="countersign refresh gw-100"`}},
-		{"an event is open", Deadline{RoleVersion: event.RoleVersion{Repository: metadata.Image, Role: "gw-100.stop"}, Require: map[string]int{"stop": 1}, Event: id},
-			[]string{`role="image gw-100.stop"`, `sign="stop 1"`, "event=" + id, `hint="countersign sign abababababab"`}},
-		{"a root", Deadline{RoleVersion: event.RoleVersion{Repository: metadata.Director, Role: metadata.Root}, Require: map[string]int{"holder": 2}},
-			[]string{`role="director root"`, `hint="countersign refresh director-root"`}},
-		{"bins", Deadline{RoleVersion: event.RoleVersion{Repository: metadata.Image, Role: "gw-100.bin-1f"}, Require: map[string]int{"quality": 1}, Bins: 3},
-			[]string{`role="image gw-100.bin-1f"`, "bins=3", `hint="countersign refresh gw-100"`}},
+		{
+			"nobody began",
+			Deadline{RoleVersion: event.RoleVersion{Repository: metadata.Image, Role: "gw-100"}, Require: map[string]int{"quality": 2, "engineering": 1}},
+			[]string{`role="image gw-100"`, `sign="engineering 1, quality 2"`, `event=""`, `hint="countersign refresh gw-100"`},
+		},
+		{
+			"an event is open",
+			Deadline{RoleVersion: event.RoleVersion{Repository: metadata.Image, Role: "gw-100.stop"}, Require: map[string]int{"stop": 1}, Event: id},
+			[]string{`role="image gw-100.stop"`, `sign="stop 1"`, "event=" + id, `hint="countersign sign abababababab"`},
+		},
+		{
+			"a root",
+			Deadline{RoleVersion: event.RoleVersion{Repository: metadata.Director, Role: metadata.Root}, Require: map[string]int{"holder": 2}},
+			[]string{`role="director root"`, `hint="countersign refresh director-root"`},
+		},
+		{
+			"bins",
+			Deadline{RoleVersion: event.RoleVersion{Repository: metadata.Image, Role: "gw-100.bin-1f"}, Require: map[string]int{"quality": 1}, Bins: 3},
+			[]string{`role="image gw-100.bin-1f"`, "bins=3", `hint="countersign refresh gw-100"`},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var log bytes.Buffer

@@ -357,8 +357,10 @@ func TestVerifyRefusals(t *testing.T) {
 		{name: "no targets", edit: without(metadata.Targets), want: reason.NotFound, online: reason.Unreachable},
 		{name: "no product", edit: without("gw-100"), want: reason.NotFound, online: reason.Unreachable},
 		{name: "no stop list", edit: without("gw-100.stop"), want: reason.StopListMissing},
-		{name: "nothing at all", edit: func(_ *testing.T, _ *metadatatest.Deployment, files map[string][]byte) { clear(files) },
-			want: reason.NotFound, online: reason.Unreachable},
+		{
+			name: "nothing at all", edit: func(_ *testing.T, _ *metadatatest.Deployment, files map[string][]byte) { clear(files) },
+			want: reason.NotFound, online: reason.Unreachable,
+		},
 		{name: "missing artifact", ask: func(t *testing.T, _ *metadatatest.Deployment) asked {
 			return asked{artifact: filepath.Join(t.TempDir(), "gw.img")}
 		}, want: reason.UsageError},

@@ -370,7 +370,7 @@ func TestServersThatAreRefused(t *testing.T) {
 // What outsiders say about themselves cannot steer a terminal.
 func TestTextIsSafe(t *testing.T) {
 	d := acme(t)
-	d.Stop(image, "red\x1b[2J‮ alert")
+	d.Stop(image, "red\x1b[2J\u202e alert")
 	files := d.Files()
 	a := approve(t, d, "rivera", "engineering", "authored", "gw-100")
 	a.Reason = "fine\n\x1b[31mrole     gw-100 99"

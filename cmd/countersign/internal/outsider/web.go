@@ -78,7 +78,7 @@ func (w *web) Open(ctx context.Context, path string) (io.ReadCloser, error) {
 		return nil, reason.Errorf(reason.UsageError, "%w", err)
 	}
 	r.Header.Set("User-Agent", w.agent)
-	answer, err := w.client.Do(r)
+	answer, err := w.client.Do(r) //nolint:bodyclose // b closes it
 	if err != nil {
 		err = b.failed(w.broken(err))
 		b.end()

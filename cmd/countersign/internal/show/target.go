@@ -128,10 +128,8 @@ func atHand(t *event.TargetReview, artifacts []event.Artifact) string {
 // plain returns outside text that is commonly one word, between quotes where it is not: it cannot pass
 // for the facts beside it.
 func plain(s string) string {
-	other := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._+-/:@", r))
-	}
-	if s != "" && !strings.ContainsFunc(s, other) {
+	const word = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-/:@"
+	if s != "" && strings.Trim(s, word) == "" {
 		return s
 	}
 	return cli.Quote(s)
