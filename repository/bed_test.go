@@ -76,8 +76,15 @@ func (l *lockedBuffer) String() string {
 // newBed makes a server with rivera as its first operator and starts it.
 func newBed(t testing.TB, change ...func(*repository.Config)) *bed {
 	t.Helper()
+	return newBedAt(t, 0, change...)
+}
+
+// newBedAt is newBed with a clock that is ahead of the machine's, or behind it. The people's tools know the
+// machine's clock, by which the server's certificate must be good: from its clock on, for 90 days.
+func newBedAt(t testing.TB, ahead time.Duration, change ...func(*repository.Config)) *bed {
+	t.Helper()
 	b := &bed{
-		t: t, dir: filepath.Join(t.TempDir(), "server"), files: t.TempDir(), clock: &clock{}, log: &lockedBuffer{},
+		t: t, dir: filepath.Join(t.TempDir(), "server"), files: t.TempDir(), clock: &clock{ahead: ahead}, log: &lockedBuffer{},
 		operators: map[string]*remote.Client{}, ids: map[string]*remote.Identity{},
 	}
 	_, err := repository.Init(context.Background(), repository.InitOptions{

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
-	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/countersign-ota/countersign/agent/trust"
 	"github.com/countersign-ota/countersign/integration/thief"
@@ -165,14 +164,14 @@ func TestAllOnlineKeysStolen(t *testing.T) {
 	// Between the restart and the new roots; first when a new timestamp would be due.
 	b.clock.forward(25 * time.Hour)
 	b.start()
-	b.notServing()
+	b.healthy(false)
 	if code, data := b.get("/timestamp.json"); code != http.StatusOK || !bytes.Equal(data, before) {
 		t.Errorf("timestamp: %d, the same as before: %v", code, bytes.Equal(data, before))
 	}
 	b.stop()
 	b.clock.forward(-25 * time.Hour)
 	b.start()
-	b.notServing()
+	b.healthy(false)
 	said := b.expiry(func(e *pb.GetExpiryResponse) bool { return e.GetReason() != "" })
 	if said.GetReason() != string(reason.OnlineKeyUnknown) || !strings.Contains(said.GetMessage(), made.ImageKey[:12]) || !strings.Contains(said.GetHint(), "countersign change") {
 		t.Errorf("the server says %q: %s (%s)", said.GetReason(), said.GetMessage(), said.GetHint())
@@ -222,22 +221,6 @@ func TestAllOnlineKeysStolen(t *testing.T) {
 	}
 	b.directorKeys(made.DirectorKey)
 	b.checked()
-}
-
-// notServing waits for gRPC's health to say so: the schedule runs beside the calls.
-func (b *bed) notServing() {
-	b.t.Helper()
-	health := grpc_health_v1.NewHealthClient(b.stock(nil))
-	var last error
-	for range 500 {
-		h, err := health.Check(ctx, &grpc_health_v1.HealthCheckRequest{})
-		if err == nil && h.GetStatus() == grpc_health_v1.HealthCheckResponse_NOT_SERVING {
-			return
-		}
-		last = err
-		time.Sleep(20 * time.Millisecond)
-	}
-	b.t.Fatalf("health never said NOT_SERVING: %v", last)
 }
 
 // directorKeys fails unless a device of the director repository trusts this online key, and no other.

@@ -314,7 +314,10 @@ type GetExpiryResponse struct {
 	// The same in words; empty while it can.
 	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
 	// What to do about it; may be empty.
-	Hint          string `protobuf:"bytes,5,opt,name=hint,proto3" json:"hint,omitempty"`
+	Hint string `protobuf:"bytes,5,opt,name=hint,proto3" json:"hint,omitempty"`
+	// When the server looked last, Unix seconds by the same clock; it looks each minute. 0 before the first
+	// time.
+	Looked        int64 `protobuf:"varint,6,opt,name=looked,proto3" json:"looked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -382,6 +385,13 @@ func (x *GetExpiryResponse) GetHint() string {
 		return x.Hint
 	}
 	return ""
+}
+
+func (x *GetExpiryResponse) GetLooked() int64 {
+	if x != nil {
+		return x.Looked
+	}
+	return 0
 }
 
 // Expiry is one role file in force.
@@ -506,13 +516,14 @@ const file_countersign_v1_repository_proto_rawDesc = "" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\"&\n" +
 	"\x10DownloadResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"\x12\n" +
-	"\x10GetExpiryRequest\"\x9f\x01\n" +
+	"\x10GetExpiryRequest\"\xb7\x01\n" +
 	"\x11GetExpiryResponse\x12\x10\n" +
 	"\x03now\x18\x01 \x01(\x03R\x03now\x122\n" +
 	"\bexpiries\x18\x02 \x03(\v2\x16.countersign.v1.ExpiryR\bexpiries\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12\x12\n" +
-	"\x04hint\x18\x05 \x01(\tR\x04hint\"\x95\x02\n" +
+	"\x04hint\x18\x05 \x01(\tR\x04hint\x12\x16\n" +
+	"\x06looked\x18\x06 \x01(\x03R\x06looked\"\x95\x02\n" +
 	"\x06Expiry\x12\x1e\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\tR\n" +

@@ -35,16 +35,19 @@ func (s *repositoryService) GetMetadata(ctx context.Context, q *pb.GetMetadataRe
 }
 
 func (s *repositoryService) GetExpiry(ctx context.Context, _ *pb.GetExpiryRequest) (*pb.GetExpiryResponse, error) {
-	list, unwell, err := s.a.Publisher.Deadlines(ctx)
+	report, err := s.a.Publisher.Report(ctx)
 	if err != nil {
 		return nil, err
 	}
 	answer := &pb.GetExpiryResponse{Now: s.a.Now().Unix()}
-	if unwell != nil {
+	if !report.Looked.IsZero() {
+		answer.Looked = report.Looked.Unix()
+	}
+	if unwell := report.Unwell; unwell != nil {
 		told := status.ToStatus(unwell).Message() // what has no reason is for the log alone
 		answer.Reason, answer.Message, answer.Hint = string(reason.Of(unwell)), strings.ReplaceAll(told, "\n", "; "), reason.HintOf(unwell)
 	}
-	for _, d := range list {
+	for _, d := range report.Deadlines {
 		e := &pb.Expiry{
 			Repository: string(d.Repository), Role: d.Role, Version: d.Version, Expires: d.Expires.Unix(), Event: d.Event,
 			Bins: int32(d.Bins), //nolint:gosec // a product has at most 1,024

@@ -77,20 +77,33 @@ func (p *Publisher) note(r metadata.Repository, f roleFile) {
 	}
 }
 
-// Deadlines returns all that expires: first what people sign, then what the server does, each the first
-// to expire first. Of the bins of a product it holds the one that expires first; retired products are
-// left out. It also returns why the server cannot do all of its work, nil while it can.
-func (p *Publisher) Deadlines(ctx context.Context) (list []Deadline, unwell error, err error) { //nolint:revive // unwell is a part of the answer
-	done, err := p.take(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer done()
-	list, err = p.deadlines(ctx, time.Time{})
-	return list, p.unwell, err
+// Report is what monitoring wants to know.
+type Report struct {
+	// Deadlines are all that expires: first what people sign, then what the server does, each the first to
+	// expire first. Of the bins of a product they hold the one that expires first; retired products are
+	// left out.
+	Deadlines []Deadline
+	// Unwell is why the server cannot do all of its work, nil while it can; Looked is when it looked, the
+	// zero time before the first.
+	Unwell error
+	Looked time.Time
 }
 
-// deadlines is Deadlines up to a moment; the zero one means without end. The caller has the turn.
+// Report returns what expires when, who must act, and how the server is.
+func (p *Publisher) Report(ctx context.Context) (Report, error) {
+	done, err := p.take(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	defer done()
+	list, err := p.deadlines(ctx, time.Time{})
+	if err != nil {
+		return Report{}, err
+	}
+	return Report{list, p.unwell, p.looked}, nil
+}
+
+// deadlines returns those of a Report up to a moment; the zero one means without end. The caller has the turn.
 func (p *Publisher) deadlines(ctx context.Context, until time.Time) ([]Deadline, error) {
 	all, errs := p.dates(ctx)
 	along := p.Now().Add(event.AlongWith)

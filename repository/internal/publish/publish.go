@@ -80,11 +80,12 @@ type Publisher struct {
 	wake chan struct{}
 	// dated are the roles in force and when they expire, nil until they are read; warned is how many
 	// thresholds of expiry the log was told of, by role; tried is when the server last wanted to open a
-	// refresh, by group of roles; unwell is why it cannot do all of its work. Guarded by turn.
+	// refresh, by group of roles; unwell is why it cannot do all of its work, as of looked. Guarded by turn.
 	dated  map[event.RoleRef]dated
 	warned map[string]int
 	tried  map[string]time.Time
 	unwell error
+	looked time.Time
 
 	index     index
 	approvals approvalCache

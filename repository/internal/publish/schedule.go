@@ -48,7 +48,7 @@ func (p *Publisher) Refresh(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	p.unwell = p.keepFresh(ctx)
+	p.unwell, p.looked = p.keepFresh(ctx), p.Now()
 	return p.unwell
 }
 
