@@ -28,20 +28,8 @@ func TestStockTUFClientThroughRootRotations(t *testing.T) {
 	dir := t.TempDir()
 	refresh := func() int64 {
 		t.Helper()
-		cfg, err := config.New("https://"+w.HTTPS, root)
-		must(t, err)
-		cfg.LocalMetadataDir, cfg.LocalTargetsDir = filepath.Join(dir, "metadata"), filepath.Join(dir, "targets")
-		must(t, cfg.SetDefaultFetcherHTTPClient(client))
-		u, err := updater.New(cfg)
-		must(t, err)
-		must(t, u.Refresh())
-		info, err := u.GetTargetInfo("gw-100/1.0.0/gw.img")
-		must(t, err)
-		_, data, err := u.DownloadTarget(info, filepath.Join(t.TempDir(), "gw.img"), "")
-		must(t, err)
-		if !bytes.Equal(data, want) {
-			t.Fatal("the stock client downloaded other bytes")
-		}
+		u := stockRefresh(t, w, root, client, dir)
+		stockDownload(t, u, "gw-100/1.0.0/gw.img", want)
 		set := u.GetTrustedMetadataSet()
 		return set.Root.Signed.Version
 	}
@@ -59,6 +47,31 @@ func TestStockTUFClientThroughRootRotations(t *testing.T) {
 	must(t, err)
 	must(t, d.Update())
 	runs(t, d, want)
+}
+
+// stockRefresh runs a go-tuf client whose only trust at first is root; dir keeps what it has.
+func stockRefresh(t *testing.T, w *world.World, root []byte, client *http.Client, dir string) *updater.Updater {
+	t.Helper()
+	cfg, err := config.New("https://"+w.HTTPS, root)
+	must(t, err)
+	cfg.LocalMetadataDir, cfg.LocalTargetsDir = filepath.Join(dir, "metadata"), filepath.Join(dir, "targets")
+	must(t, cfg.SetDefaultFetcherHTTPClient(client))
+	u, err := updater.New(cfg)
+	must(t, err)
+	must(t, u.Refresh())
+	return u
+}
+
+// stockDownload has it download a target, which must be these bytes.
+func stockDownload(t *testing.T, u *updater.Updater, path string, want []byte) {
+	t.Helper()
+	info, err := u.GetTargetInfo(path)
+	must(t, err)
+	_, data, err := u.DownloadTarget(info, filepath.Join(t.TempDir(), "download"), "")
+	must(t, err)
+	if !bytes.Equal(data, want) {
+		t.Fatal("the stock client downloaded other bytes")
+	}
 }
 
 // rotate gives one holder new keys for both roots; the two others and the holder sign.

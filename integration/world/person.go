@@ -28,11 +28,19 @@ func (w *World) As(person string, args ...string) Result {
 
 // NewKey makes a person's key and returns the path of the public file.
 func (w *World) NewKey(person string, args ...string) (string, error) {
-	args = append([]string{"key", "new", "--person", person, "--passphrase-file", w.PassphraseFile()}, args...)
+	args = append([]string{"key", "new", "--person", person, "--passphrase-file", w.secret(person)}, args...)
 	if err := w.As(person, args...).Err(); err != nil {
 		return "", err
 	}
 	return filepath.Join(w.Desk(person), person+".pub"), nil
+}
+
+// secret is the file with what opens a person's keys.
+func (w *World) secret(person string) string {
+	if path, ok := w.Secrets[person]; ok {
+		return path
+	}
+	return w.PassphraseFile()
 }
 
 // Opened is what release, change and init print with --json.
@@ -58,7 +66,7 @@ func (w *World) Open(person string, args ...string) (string, error) {
 
 // Sign signs an event, a file or an id on the server, whose full id is known.
 func (w *World) Sign(person, event, id string, args ...string) Result {
-	args = append([]string{"sign", event, "--expect", id, "--no-input", "--passphrase-file", w.PassphraseFile()}, args...)
+	args = append([]string{"sign", event, "--expect", id, "--no-input", "--passphrase-file", w.secret(person)}, args...)
 	return w.As(person, args...)
 }
 

@@ -40,7 +40,11 @@ func (w *World) Start() error {
 // event. Engineer ends with chen.event and okafor.event.
 func (w *World) Ceremony() error {
 	for _, p := range People {
-		if _, err := w.NewKey(p, "--director"); err != nil {
+		flags, ok := w.KeyFlags[p]
+		if !ok {
+			flags = []string{"--director"}
+		}
+		if _, err := w.NewKey(p, flags...); err != nil {
 			return err
 		}
 		if p != Engineer {

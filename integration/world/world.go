@@ -57,6 +57,10 @@ type World struct {
 	GRPC, HTTPS string
 	// Env is added to the environment of every process.
 	Env []string
+	// KeyFlags are flags of `key new` by person, in place of --director, and Secrets the files with what
+	// opens their keys, in place of PassphraseFile: for keys that are on tokens.
+	KeyFlags map[string][]string
+	Secrets  map[string]string
 	// Trace is called with each command before it runs; nil is silent.
 	Trace func(who string, args []string)
 	// Traced is called with its result.
