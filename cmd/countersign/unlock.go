@@ -92,9 +92,9 @@ func (t *tool) unlock(ctx context.Context, j *judged, k ownKey, s *event.Signing
 	person := k.public.Person
 	private, err := key.Open(ctx, k.path, key.Options{
 		Stores: h.KMS(), Repositories: wanted,
-		Passphrase: func(key.Public) ([]byte, error) { return t.Ask.Passphrase(ctx, person+", "+keyList(s.KeyIDs())) },
+		Passphrase: func(key.Public) ([]byte, error) { return t.Ask.Passphrase(ctx, person+", "+k.opens("", wanted)) },
 		PIN: func(ctx context.Context, uri string) ([]byte, error) {
-			return t.Ask.PIN(ctx, person+", "+k.onToken(uri, wanted))
+			return t.Ask.PIN(ctx, person+", "+k.opens(uri, wanted))
 		},
 	})
 	if err != nil {
@@ -109,7 +109,7 @@ func (t *tool) unlock(ctx context.Context, j *judged, k ownKey, s *event.Signing
 		if uri == "" {
 			continue
 		}
-		if err := t.askPIN(ctx, uri, person+", "+k.onToken(uri, wanted)); err != nil {
+		if err := t.askPIN(ctx, uri, person+", "+k.opens(uri, wanted)); err != nil {
 			return nil, nil, err
 		}
 		signers[r] = touched{signers[r], tokens}
@@ -117,8 +117,9 @@ func (t *tool) unlock(ctx context.Context, j *judged, k ownKey, s *event.Signing
 	return signers, tokens, nil
 }
 
-// onToken lists the wanted keys that are opened by one PIN with that of the URI.
-func (k ownKey) onToken(uri string, wanted []metadata.Repository) string {
+// opens lists the wanted keys that are opened by one PIN with that of the URI, image first; of an encrypted
+// file, whose keys have none, all of them.
+func (k ownKey) opens(uri string, wanted []metadata.Repository) string {
 	var ids []string
 	for _, r := range []metadata.Repository{metadata.Image, metadata.Director} {
 		if key := k.keys()[r]; key != nil && slices.Contains(wanted, r) && tokenOf(k.stores[r]) == tokenOf(uri) {
