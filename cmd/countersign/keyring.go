@@ -23,7 +23,9 @@ type ownKey struct {
 	path   string // of the ID.key file; "" for a URI
 	public *key.Public
 	stores map[metadata.Repository]string // where keys are that no file holds
-	at     *storedKey                     // the key of a URI, of which no file says whose it is
+	// private is set once keys were found in their stores.
+	private *key.Private
+	at      *storedKey // the key of a URI, of which no file says whose it is
 }
 
 // keys returns the public keys by repository. That of a URI is tried in both: no key is in both roots.

@@ -76,6 +76,9 @@ func (t *tool) sign(ctx context.Context, args []string, artifact, why string) er
 	if !t.Out.JSON {
 		t.Out.Line("%s", show.Review(j.Review(), t.context(j, artifacts)))
 	}
+	if k, err = t.present(ctx, j, k, signing); err != nil {
+		return err
+	}
 	if err := t.confirm(ctx, j, signing, why); err != nil {
 		return err
 	}

@@ -64,14 +64,47 @@ func (t *tool) makeSignatures(ctx context.Context, j *judged, k ownKey, s *event
 	return sigs, approval, nil
 }
 
-// unlock asks for the passphrase or PIN and returns the signers of the keys that will sign.
-func (t *tool) unlock(ctx context.Context, j *judged, k ownKey, s *event.Signing) (map[metadata.Repository]signature.Signer, *tokens, error) {
-	var wanted []metadata.Repository
+// wanted are the repositories whose keys will sign.
+func wanted(j *judged, s *event.Signing) []metadata.Repository {
+	var some []metadata.Repository
 	for _, i := range s.Files {
-		if r := j.Files[i].Repository; !slices.Contains(wanted, r) {
-			wanted = append(wanted, r)
+		if r := j.Files[i].Repository; !slices.Contains(some, r) {
+			some = append(some, r)
 		}
 	}
+	return some
+}
+
+// present finds keys in their stores before anything is asked: a token that is not there, or is another one,
+// is told of first. Keys in a file are left alone.
+func (t *tool) present(ctx context.Context, j *judged, k ownKey, s *event.Signing) (ownKey, error) {
+	if len(k.stores) == 0 {
+		return k, nil
+	}
+	var err error
+	k.private, err = t.openFile(ctx, k, wanted(j, s))
+	return k, undone(err, "nothing was signed")
+}
+
+// openFile opens an ID.key file: asks for a passphrase, or finds the keys in their stores.
+func (t *tool) openFile(ctx context.Context, k ownKey, wanted []metadata.Repository) (*key.Private, error) {
+	h, err := t.home()
+	if err != nil {
+		return nil, err
+	}
+	person := k.public.Person
+	return key.Open(ctx, k.path, key.Options{
+		Stores: h.KMS(), Repositories: wanted,
+		Passphrase: func(key.Public) ([]byte, error) { return t.Ask.Passphrase(ctx, person+", "+k.opens("", wanted)) },
+		PIN: func(ctx context.Context, uri string) ([]byte, error) {
+			return t.Ask.PIN(ctx, person+", "+k.opens(uri, wanted))
+		},
+	})
+}
+
+// unlock asks for the passphrase or PIN and returns the signers of the keys that will sign.
+func (t *tool) unlock(ctx context.Context, j *judged, k ownKey, s *event.Signing) (map[metadata.Repository]signature.Signer, *tokens, error) {
+	wanted := wanted(j, s)
 	// Each file is signed, and then the approval.
 	tokens := &tokens{tool: t, of: len(s.Files) + 1}
 	if k.at != nil {
@@ -85,22 +118,13 @@ func (t *tool) unlock(ctx context.Context, j *judged, k ownKey, s *event.Signing
 		}
 		return signers, tokens, nil
 	}
-	h, err := t.home()
-	if err != nil {
-		return nil, nil, err
+	if k.private == nil {
+		var err error
+		if k.private, err = t.openFile(ctx, k, wanted); err != nil {
+			return nil, nil, err
+		}
 	}
-	person := k.public.Person
-	private, err := key.Open(ctx, k.path, key.Options{
-		Stores: h.KMS(), Repositories: wanted,
-		Passphrase: func(key.Public) ([]byte, error) { return t.Ask.Passphrase(ctx, person+", "+k.opens("", wanted)) },
-		PIN: func(ctx context.Context, uri string) ([]byte, error) {
-			return t.Ask.PIN(ctx, person+", "+k.opens(uri, wanted))
-		},
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	signers, err := private.Signers()
+	signers, err := k.private.Signers()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -109,7 +133,7 @@ func (t *tool) unlock(ctx context.Context, j *judged, k ownKey, s *event.Signing
 		if uri == "" {
 			continue
 		}
-		if err := t.askPIN(ctx, uri, person+", "+k.opens(uri, wanted)); err != nil {
+		if err := t.askPIN(ctx, uri, k.public.Person+", "+k.opens(uri, wanted)); err != nil {
 			return nil, nil, err
 		}
 		signers[r] = touched{signers[r], tokens}

@@ -76,7 +76,8 @@ func (r *runner) answer(p *ptytest.PTY, s step) error {
 			}
 			return false
 		}
-		over := func() bool { return ended.MatchString(p.Shown()) }
+		other := waitsForOther(p)
+		over := func() bool { return ended.MatchString(p.Shown()) || other() }
 		if !wait(func() bool { return asked() || over() }) || over() {
 			return fmt.Errorf("it did not ask %q; it showed:\n%s", q.text, r.shown(p.Shown()))
 		}
@@ -94,6 +95,19 @@ func (r *runner) answer(p *ptytest.PTY, s step) error {
 		p.Type(q.answer + "\n")
 	}
 	return nil
+}
+
+// waitsForOther tells, so that nobody waits for long, that the program waits at a prompt: a last line that
+// ends in a colon and did not change for a long while. Asked after asked, it is another prompt.
+func waitsForOther(p *ptytest.PTY) func() bool {
+	const while = 20 * time.Second
+	shown, since := p.Shown(), time.Now()
+	return func() bool {
+		if now := p.Shown(); now != shown {
+			shown, since = now, time.Now()
+		}
+		return strings.HasSuffix(strings.TrimRight(shown, " "), ":") && time.Since(since) > while
+	}
 }
 
 func wait(done func() bool) bool {
@@ -137,7 +151,7 @@ func (r *runner) serve(s step, dir string) error {
 		return err
 	}
 	defer log.Close()
-	command := "exec " + strings.TrimSpace(strings.TrimSuffix(s.command, "&"))
+	command := "exec env " + strings.TrimSpace(strings.TrimSuffix(s.command, "&"))
 	cmd := exec.Command("sh", "-c", r.real(r.match.Real(command)))
 	cmd.Dir, cmd.Env = dir, r.environment(dir)
 	cmd.Stdout, cmd.Stderr = log, log
