@@ -64,6 +64,8 @@ type Options struct {
 	Secret func(who, prompt string) string
 	// Env is added to the environment of each command.
 	Env []string
+	// AnyNumber lets every number match every other (Matcher).
+	AnyNumber bool
 }
 
 // Run executes the document at path. It fails at the first difference, naming the line.
@@ -105,7 +107,7 @@ func newRunner(t *testing.T, o Options) *runner {
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
 	}
-	r := &runner{t: t, o: o, servers: map[string]*server{}}
+	r := &runner{t: t, o: o, match: Matcher{AnyNumber: o.AnyNumber}, servers: map[string]*server{}}
 	r.replace = append(slices.Clone(o.Replace), [2]string{"/home", ""})
 	for i, p := range r.replace {
 		if p[1] != "" {
