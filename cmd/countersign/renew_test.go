@@ -30,7 +30,7 @@ func runAt(t *testing.T, home string, now time.Time, args ...string) (code int, 
 // certificate's life is over; after its end there is no grace (DESIGN 4.3).
 func TestConnectionKeyRenewsByItself(t *testing.T) {
 	dir := t.TempDir()
-	if err := found(dir, "acme"); err != nil {
+	if err := found(dir, "acme", lifetime); err != nil {
 		t.Fatal(err)
 	}
 	stop, err := startServer(filepath.Join(dir, "acme.server"))

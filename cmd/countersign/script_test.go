@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -22,11 +23,13 @@ func TestMain(m *testing.M) {
 //
 //	as PERSON                 from here on this person's machine: COUNTERSIGN_HOME and the current folder
 //	exit CODE PROGRAM ARG…    run it; it must end with this code
+//	until REGEXP PROGRAM ARG…    run it until it prints that: what the server does by itself takes a moment
 //	copies FILE PERSON…       give a file to other people
 //	save NAME FILE|stdout REGEXP     the first group becomes $NAME
 //	server DEPLOYMENT         an empty real server, its online.pub and first token in $WORK
 //	world DEPLOYMENT          a real server with a founded deployment: rivera, chen and okafor are logged in,
 //	                          product gw-100 of engineering (rivera) and quality (chen, okafor) exists
+//	world DEPLOYMENT DAYS     the same, and all that people signed expires so soon
 //	also DEPLOYMENT           a second one of the same people
 //	stop DEPLOYMENT           its server ends
 //	start DEPLOYMENT          and begins again
@@ -48,7 +51,7 @@ func TestScripts(t *testing.T) {
 			return passphraseFile(env.WorkDir)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"as": cmdAs, "exit": cmdExit, "copies": cmdCopies, "save": cmdSave,
+			"as": cmdAs, "exit": cmdExit, "until": cmdUntil, "copies": cmdCopies, "save": cmdSave,
 			"server": cmdServer, "world": cmdWorld, "also": cmdAlso, "start": cmdStart, "stop": cmdStop,
 			"token": cmdToken, "drop": cmdDrop,
 			"copied": cmdCopied, "bundle": cmdBundle, "replace": cmdReplace,
@@ -89,6 +92,21 @@ func cmdExit(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("%s ended with %d, want %d", args[1], got, want)
 	}
+}
+
+func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP PROGRAM ARG…")
+	}
+	want := regexp.MustCompile(args[0])
+	for range 500 {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if want.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	ts.Fatalf("%s never printed %s", args[1], args[0])
 }
 
 func cmdCopies(ts *testscript.TestScript, neg bool, args []string) {

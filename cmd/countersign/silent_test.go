@@ -68,7 +68,7 @@ func (c *cable) carry(conn net.Conn) {
 // Row of the table of errors: a server that falls silent in mid-upload. The same command goes on.
 func TestServerFallsSilent(t *testing.T) {
 	dir := t.TempDir()
-	if err := found(dir, "acme"); err != nil {
+	if err := found(dir, "acme", lifetime); err != nil {
 		t.Fatal(err)
 	}
 	server := filepath.Join(dir, "acme.server")

@@ -17,9 +17,6 @@ import (
 	"github.com/countersign-ota/countersign/signer/event"
 )
 
-// soon is how long before its end a role is listed (DESIGN 1.5: the first warning).
-const soon = 60 * 24 * time.Hour
-
 // statusDoc is the document of `status`.
 type statusDoc struct {
 	Deployment string       `json:"deployment"`
@@ -28,20 +25,11 @@ type statusDoc struct {
 	Roles      []string     `json:"roles"`
 	Classes    []string     `json:"classes"`
 	Expiries   []expiryLine `json:"expiries"`
-	Events     []waiting    `json:"events"`
-}
-
-type expiryLine struct {
-	Repository string         `json:"repository"`
-	Role       string         `json:"role"`
-	Version    int64          `json:"version"`
-	Expires    string         `json:"expires"`
-	Need       map[string]int `json:"need"`
-	// Event is an open event that signs the role anew.
-	Event string `json:"event,omitempty"`
-
-	at   time.Time
-	need string
+	// Online are the roles that the server signs by itself.
+	Online []onlineLine `json:"online"`
+	// Unwell is why the server cannot do all of its work, by its own words.
+	Unwell *unwellLine `json:"unwell,omitempty"`
+	Events []waiting   `json:"events"`
 }
 
 type waiting struct {
@@ -72,7 +60,7 @@ func (t *tool) status(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	doc := statusDoc{Deployment: d.id, Server: d.settings.Server, Operator: who.GetOperator(), Roles: who.GetRoles(), Classes: []string{}, Expiries: []expiryLine{}, Events: []waiting{}}
+	doc := statusDoc{Deployment: d.id, Server: d.settings.Server, Operator: who.GetOperator(), Roles: who.GetRoles(), Classes: []string{}, Expiries: []expiryLine{}, Online: []onlineLine{}, Events: []waiting{}}
 	own, err := t.ownKeys()
 	if err != nil {
 		return err
@@ -84,9 +72,17 @@ func (t *tool) status(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if doc.Expiries, err = v.expiries(doc.Events); err != nil {
+	said, err := d.client.Expiry(ctx)
+	if err != nil {
 		return err
 	}
+	if doc.Expiries, err = v.expiries(doc.Events, said); err != nil {
+		return err
+	}
+	if doc.Online, err = v.online(ctx, t.now()); err != nil {
+		return err
+	}
+	doc.Unwell = unwellOf(said)
 	if err := t.warnUnpinned(v, metadata.Image); err != nil {
 		return err
 	}
@@ -129,38 +125,6 @@ func (t *tool) waitingEvents(ctx context.Context, d *deployment, own []ownKey) (
 	return list, nil
 }
 
-// expiries lists the roles that people sign, the first to end first.
-func (v *view) expiries(events []waiting) ([]expiryLine, error) {
-	lines := []expiryLine{}
-	if pin, err := v.state.Pin(metadata.Image); err != nil || pin.Version == 0 {
-		return lines, err
-	}
-	if err := v.readAll(); err != nil {
-		return nil, err
-	}
-	for _, r := range v.state.Seen() {
-		d, err := v.state.Delegation(r.Repository, r.Role)
-		if err != nil {
-			return nil, err
-		}
-		if d == nil || d.Quorum == nil {
-			continue
-		}
-		line := expiryLine{
-			Repository: string(r.Repository), Role: r.Role, Version: r.Version, Expires: rfc3339(r.Expires), Need: d.Quorum.Require,
-			at: r.Expires, need: show.Classes(d.Quorum.Require),
-		}
-		for _, w := range events {
-			if w.judged.Event.Proposal.Index(r.Repository, r.Role) >= 0 {
-				line.Event = w.ID
-			}
-		}
-		lines = append(lines, line)
-	}
-	slices.SortStableFunc(lines, func(a, b expiryLine) int { return a.at.Compare(b.at) })
-	return lines, nil
-}
-
 // classes returns in which classes the keys may sign roles in force, sorted.
 func (v *view) classes(own []ownKey) ([]string, error) {
 	roles, err := v.rolesOf(own)
@@ -193,6 +157,9 @@ func (t *tool) printStatus(d *deployment, doc *statusDoc) {
 	if len(doc.Expiries) == 0 {
 		t.Out.Line("%s; no root yet", first)
 	}
+	for _, line := range doc.serverLines(now) {
+		t.Out.Line("%s", line)
+	}
 	ids := make([]string, len(doc.Events))
 	for i, w := range doc.Events {
 		ids[i] = w.ID
@@ -210,19 +177,6 @@ func (t *tool) printStatus(d *deployment, doc *statusDoc) {
 			t.Out.Line("waits          %s: %s; %s can", what, w.quorum, show.Or(w.Can))
 		}
 	}
-}
-
-// text is one expiry: "pump-9 in 41 d: engineering 1 + quality 1 must sign d7704e1a55c0".
-func (e *expiryLine) text(now time.Time) string {
-	name := roleName(metadata.Repository(e.Repository), e.Role)
-	when := "in " + span(e.at.Sub(now))
-	if e.at.Before(now) {
-		when = "was " + ago(now, e.at)
-	}
-	if e.Event == "" {
-		return fmt.Sprintf("%s %s: %s must sign it anew", name, when, e.need)
-	}
-	return fmt.Sprintf("%s %s: %s must sign %s", name, when, e.need, short(e.Event))
 }
 
 // prefix returns the shortest prefix of an id that no other id has, at least 4 digits.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/countersign-ota/countersign/integration/loopback"
 	"github.com/countersign-ota/countersign/repository"
+	"github.com/countersign-ota/countersign/signer/event"
 )
 
 // startServer opens and serves the directory until stop is called. It returns once both ports answer.
@@ -175,21 +177,31 @@ products:
 
 var everybody = []string{"rivera", "chen", "okafor"}
 
+// lifetime is how long what people sign is good, in days.
+const lifetime = 365
+
 // cmdWorld copies a founded deployment to the script's directory and starts its server on new ports.
 func cmdWorld(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: world DEPLOYMENT")
+	if neg || len(args) == 0 || len(args) > 2 {
+		ts.Fatalf("usage: world DEPLOYMENT [DAYS]")
 	}
+	days := lifetime
+	if len(args) == 2 {
+		var err error
+		days, err = strconv.Atoi(args[1])
+		ts.Check(err)
+	}
+	name := strings.Join(args, " ")
 	worlds.mu.Lock()
-	w := worlds.by[args[0]]
+	w := worlds.by[name]
 	if w == nil {
 		w = &founded{}
-		worlds.by[args[0]] = w
+		worlds.by[name] = w
 	}
 	worlds.mu.Unlock()
 	w.once.Do(func() {
 		if w.dir, w.err = os.MkdirTemp("", "countersign-world-"); w.err == nil {
-			w.err = found(w.dir, args[0])
+			w.err = found(w.dir, args[0], days)
 		}
 	})
 	ts.Check(w.err)
@@ -206,13 +218,13 @@ func cmdAlso(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: also DEPLOYMENT")
 	}
 	work := ts.Getenv("WORK")
-	ts.Check(found(work, args[0]))
+	ts.Check(found(work, args[0], lifetime))
 	servers.start(ts, args[0], filepath.Join(work, args[0]+".server"))
 }
 
 // found makes keys where there are none, founds the deployment and logs everybody in, with the program
-// that people use.
-func found(dir, deployment string) error {
+// that people use. What they sign is good for so many days.
+func found(dir, deployment string, days int) error {
 	if err := passphraseFile(dir); err != nil {
 		return err
 	}
@@ -239,11 +251,10 @@ func found(dir, deployment string) error {
 		return err
 	}
 	event := filepath.Join(dir, "rivera", deployment+".event")
-	out, err := runTool(dir, "rivera", "init", "plan.yaml", "-o", event, "--json")
+	id, err := initEvent(dir, event, days)
 	if err != nil {
 		return err
 	}
-	id := regexp.MustCompile(`"id":"([0-9a-f]{64})"`).FindStringSubmatch(out)[1]
 	for _, p := range everybody {
 		if _, err := runTool(dir, p, "sign", event, "--expect", id, "--passphrase-file", pass, "--reason", "founding"); err != nil {
 			return err
@@ -265,6 +276,31 @@ func found(dir, deployment string) error {
 		}
 	}
 	return nil
+}
+
+// initEvent writes the init event of rivera's plan to path and returns its id. One that is good for less than
+// the whole lifetime is made as if that had begun earlier.
+func initEvent(dir, path string, days int) (id string, err error) {
+	if days == lifetime {
+		out, err := runTool(dir, "rivera", "init", "plan.yaml", "-o", path, "--json")
+		if err != nil {
+			return "", err
+		}
+		return regexp.MustCompile(`"id":"([0-9a-f]{64})"`).FindStringSubmatch(out)[1], nil
+	}
+	p, err := event.LoadPlan(filepath.Join(dir, "rivera", "plan.yaml"))
+	if err != nil {
+		return "", err
+	}
+	e, err := event.NewInit(p, event.Opening{Now: time.Now().AddDate(0, 0, days-lifetime)})
+	if err != nil {
+		return "", err
+	}
+	data, err := e.Bytes()
+	if err != nil {
+		return "", err
+	}
+	return e.ID(), os.WriteFile(path, data, 0o644)
 }
 
 // gather puts the plan and all public keys into rivera's folder.
