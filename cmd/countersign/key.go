@@ -22,7 +22,7 @@ func (t *tool) keyCommand() *cobra.Command {
 
 // signingFlags are the flags of commands that open a key.
 func (t *tool) signingFlags(c *cobra.Command) {
-	c.Flags().StringVar(&t.key, "key", "", "the key: a file, or a person's `REF` among your keys")
+	c.Flags().StringVar(&t.key, "key", "", "the key, `REF`: a person among your keys, a file, or the URI of one in a store")
 	c.Flags().StringArrayVar(&t.expect, "expect", nil, "the full `ID` of the event that is meant, or the fingerprint of the root to pin, for scripts")
 	t.passphraseFlags(c)
 }

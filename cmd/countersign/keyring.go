@@ -180,8 +180,12 @@ func notInRole(err error, j *judged, k ownKey) error {
 
 // keyList names keys: "key 3abd72ec6352", "keys 3abd72ec6352 and 90be44106c1e".
 func keyList(ids []string) string {
-	if len(ids) == 1 {
-		return "key " + short(ids[0])
+	var some []string
+	for _, id := range ids {
+		some = append(some, short(id))
 	}
-	return "keys " + short(ids[0]) + " and " + short(ids[1])
+	if len(some) == 1 {
+		return "key " + some[0]
+	}
+	return "keys " + show.And(some)
 }

@@ -39,7 +39,7 @@ of 4 or more digits as an argument. An EVENT that ends in .event or holds a / is
 Several files of one event are merged wherever an EVENT is taken.
 `},
 	{Name: "files", Short: "where the tool keeps keys, settings and memory", Text: `$XDG_CONFIG_HOME/countersign/config.yaml         server and key by deployment, written by login
-$XDG_DATA_HOME/countersign/keys/ID.key           private keys, encrypted
+$XDG_DATA_HOME/countersign/keys/ID.key           private keys, encrypted, or on which token they are
 $XDG_STATE_HOME/countersign/DEPLOYMENT/          pinned roots, highest versions seen and signed, certificate
 COUNTERSIGN_HOME puts all of them under one folder, as on a stick: config.yaml, keys/, state/DEPLOYMENT/.
 `},

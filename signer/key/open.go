@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/countersign-ota/countersign/internal/kms"
 	"github.com/countersign-ota/countersign/proto/metadata"
@@ -29,8 +28,6 @@ type Options struct {
 	PIN func(ctx context.Context, uri string) ([]byte, error)
 	// Stores are the schemes of stores that may be opened, such as "pkcs11". None is by itself.
 	Stores []string
-	// Timeout bounds one call of a store's plug-in; 0 is kms.Timeout.
-	Timeout time.Duration
 	// Repositories are those whose keys are opened; empty is all. A token of another need not be there.
 	Repositories []metadata.Repository
 }
@@ -41,7 +38,7 @@ func (o Options) wants(r metadata.Repository) bool {
 
 // store returns how the plug-in of one key is called.
 func (o Options) store(uri string) kms.Options {
-	k := kms.Options{Allow: o.Stores, Timeout: o.Timeout}
+	k := kms.Options{Allow: o.Stores}
 	if o.PIN != nil {
 		k.PIN = func(ctx context.Context) ([]byte, error) { return o.PIN(ctx, uri) }
 	}

@@ -107,6 +107,33 @@ func TestPassphraseIsAskedOnceAndNotShown(t *testing.T) {
 	}
 }
 
+// A PIN is asked for once by person and key, and an empty one never reaches a token.
+func TestPIN(t *testing.T) {
+	p := ptytest.Open(t)
+	term := on(p)
+	p.Type("482913\n")
+	for range 2 {
+		if got, err := term.PIN(t.Context(), "chen, key 3abd72ec6352"); err != nil || string(got) != "482913" {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+	p.Type("secret\n")
+	if got, err := term.Passphrase(t.Context(), "chen, key 3abd72ec6352"); err != nil || string(got) != "secret" {
+		t.Errorf("the PIN was taken for a passphrase: %q, %v", got, err)
+	}
+	p.Type("\n")
+	if got, err := term.PIN(t.Context(), "okafor, key 5d1f0c22ab90"); got != nil || !reason.Is(err, reason.WrongPIN) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if n := strings.Count(p.Shown(), "PIN for chen, key 3abd72ec6352: "); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	nobody := &Terminal{NoInput: true}
+	if _, err := nobody.PIN(t.Context(), "chen, key 3abd72ec6352"); !reason.Is(err, reason.NoTerminal) || !strings.Contains(err.Error(), "the PIN of chen") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestNewPassphrase(t *testing.T) {
 	for _, tt := range []struct {
 		name, typed, want string
