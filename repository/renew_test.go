@@ -1,6 +1,7 @@
 package repository_test
 
 import (
+	"crypto/tls"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +9,8 @@ import (
 
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
 	"github.com/countersign-ota/countersign/proto/reason"
+	"github.com/countersign-ota/countersign/proto/reason/status"
+	"github.com/countersign-ota/countersign/repository"
 	"github.com/countersign-ota/countersign/signer/event"
 )
 
@@ -259,5 +262,27 @@ func TestRestoredCopyOpensNoRefresh(t *testing.T) {
 	}
 	if got := b.openEvents(); len(got) != 0 {
 		t.Errorf("open: %v", got)
+	}
+}
+
+// What the server opened by itself looks like nobody's doing: no person may have its name.
+func TestNobodyIsCalledServer(t *testing.T) {
+	b := newBed(t)
+	_, err := b.operators["rivera"].InviteOperator(ctx, "server", []string{"admin"}, "")
+	wantReason(t, err, reason.Malformed)
+	err = repository.CheckInit(repository.InitOptions{Deployment: "acme", URL: "https://updates.example", Dir: t.TempDir(), Operator: "server"})
+	wantReason(t, err, reason.Malformed)
+}
+
+// Nobody else learns what expires: a device, a stranger.
+func TestExpiryIsForOperators(t *testing.T) {
+	b := newBed(t)
+	for _, cert := range []*tls.Certificate{nil, b.device("gw-0001")} {
+		_, err := pb.NewRepositoryClient(b.stock(cert)).GetExpiry(ctx, &pb.GetExpiryRequest{})
+		wantReason(t, status.FromError(err), reason.Permission)
+	}
+	said, err := b.operators["rivera"].Expiry(ctx) // before init
+	if err != nil || len(said.GetExpiries()) != 0 || said.GetMessage() != "" {
+		t.Errorf("said %v, %v", said, err)
 	}
 }
