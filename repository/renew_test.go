@@ -243,7 +243,7 @@ func TestBinsAreRefreshed(t *testing.T) {
 	}
 	b.sign(refresh, "rivera", "chen")
 	b.publish(refresh)
-	if said = b.later(25 * time.Hour); b.onRole("image/gw-100") != "" {
+	if b.later(25 * time.Hour); b.onRole("image/gw-100") != "" {
 		t.Error("refreshed again")
 	}
 	b.checked()

@@ -16,16 +16,26 @@ func TestExpiryText(t *testing.T) {
 		line expiryLine
 		want string
 	}{
-		{expiryLine{Repository: "image", Role: "pump-9", Event: id, at: now.AddDate(0, 0, 41), need: "engineering 1 + quality 1"},
-			"pump-9 in 41 d: engineering 1 + quality 1 must sign d7d7d7d7d7d7"},
-		{expiryLine{Repository: "director", Role: "root", at: now.Add(20 * time.Hour), need: "holder 2"},
-			"director root in 20 h: holder 2 must sign it anew"},
-		{expiryLine{Repository: "image", Role: "targets", at: now.AddDate(0, 0, -3), need: "holder 2"},
-			"targets was 3 d ago: holder 2 must sign it anew"},
-		{expiryLine{Repository: "image", Role: "pump-9.bin-1f", Bins: 1, at: now.AddDate(0, 0, 9), need: "quality 1"},
-			"pump-9.bin-1f in 9 d: quality 1 must sign it anew"},
-		{expiryLine{Repository: "image", Role: "pump-9.bin-1f", Bins: 12, at: now.AddDate(0, 0, 9), need: "quality 1"},
-			"pump-9.bin-1f and 11 more bins in 9 d: quality 1 must sign it anew"},
+		{
+			expiryLine{Repository: "image", Role: "pump-9", Event: id, at: now.AddDate(0, 0, 41), need: "engineering 1 + quality 1"},
+			"pump-9 in 41 d: engineering 1 + quality 1 must sign d7d7d7d7d7d7",
+		},
+		{
+			expiryLine{Repository: "director", Role: "root", at: now.Add(20 * time.Hour), need: "holder 2"},
+			"director root in 20 h: holder 2 must sign it anew",
+		},
+		{
+			expiryLine{Repository: "image", Role: "targets", at: now.AddDate(0, 0, -3), need: "holder 2"},
+			"targets was 3 d ago: holder 2 must sign it anew",
+		},
+		{
+			expiryLine{Repository: "image", Role: "pump-9.bin-1f", Bins: 1, at: now.AddDate(0, 0, 9), need: "quality 1"},
+			"pump-9.bin-1f in 9 d: quality 1 must sign it anew",
+		},
+		{
+			expiryLine{Repository: "image", Role: "pump-9.bin-1f", Bins: 12, at: now.AddDate(0, 0, 9), need: "quality 1"},
+			"pump-9.bin-1f and 11 more bins in 9 d: quality 1 must sign it anew",
+		},
 	} {
 		if got := tt.line.text(now); got != tt.want {
 			t.Errorf("got  %s\nwant %s", got, tt.want)
