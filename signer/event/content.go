@@ -54,6 +54,12 @@ func (t *trial) changeOf(product string) (*change, error) {
 	}
 	slices.SortFunc(c.added, byPath)
 	slices.SortFunc(c.removed, byPath)
+	for _, p := range t.files {
+		in := func(e entry) bool { return e.role == p.role }
+		if p.product == product && p.kind == metadata.RoleBin && !slices.ContainsFunc(c.added, in) && !slices.ContainsFunc(c.removed, in) {
+			return nil, reason.Errorf(reason.Profile, "%s does not change: the event may not hold it", p)
+		}
+	}
 	return c, nil
 }
 
@@ -134,6 +140,9 @@ func contentOfRelease(t *trial) error {
 		return retired(product)
 	case len(c.added) == 0:
 		return reason.Errorf(reason.Profile, "a release of %s adds no target", product)
+	case len(c.added) > metadata.MaxStops:
+		return reason.Errorf(reason.Limit, "a release of %s adds %d targets, at most %d can be stopped", product, len(c.added), metadata.MaxStops).
+			WithHint("make two releases of it")
 	case len(c.removed) > 0:
 		return reason.Errorf(reason.Profile, "a release of %s removes %q: to withdraw is an event of its own", product, c.removed[0].path)
 	}

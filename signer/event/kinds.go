@@ -3,6 +3,7 @@ package event
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
@@ -111,7 +112,16 @@ func shapeRelease(t *trial) error {
 	})
 }
 
+// A refresh holds what exists; with a bin the product's own file (DESIGN 1.3).
 func shapeRefresh(t *trial) error {
+	for _, p := range t.files {
+		if p.kind != metadata.RoleBin {
+			continue
+		}
+		if err := t.must(metadata.Image, p.product); err != nil {
+			return err
+		}
+	}
 	return t.only(func(p *proposed) bool { return p.base != nil })
 }
 
@@ -126,7 +136,14 @@ func subjectRoles(t *trial) string {
 			} else if t.event.Proposal.Kind == Refresh {
 				names = append(names, p.role)
 			}
-		case metadata.RoleProduct, metadata.RoleStop, metadata.RoleBin:
+		case metadata.RoleStop:
+			// Of the kinds that have several files, only a refresh may hold a stop list without its product.
+			if t.event.Proposal.Kind == Refresh {
+				names = append(names, p.role)
+			} else {
+				names = append(names, p.product)
+			}
+		case metadata.RoleProduct, metadata.RoleBin:
 			names = append(names, p.product)
 		}
 	}
@@ -163,9 +180,17 @@ func contentOfRefresh(t *trial) error {
 		if err := sameContent(p, false); err != nil {
 			return reason.Wrap(err, "%s", p)
 		}
-		if p.expires.Before(p.oldExpires) {
-			return reason.Errorf(reason.Profile, "%s expires on %s, before %s", p, day(p.expires), day(p.oldExpires))
+		if err := p.noShorter(); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// noShorter refuses an expiry before that of what is in force.
+func (p *proposed) noShorter() error {
+	if p.expires.Before(p.oldExpires) {
+		return reason.Errorf(reason.Profile, "%s expires at %s, before %s", p, p.expires.Format(time.RFC3339), p.oldExpires.Format(time.RFC3339))
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func (d *draft) addRoot(r metadata.Repository, signed metadata.RootRole, old *ro
 	signed.Version, signed.Expires = 1, d.o.expires()
 	var base *BaseRef
 	if old != nil {
-		signed.Version = old.Signed.Version + 1
+		signed.Version, signed.Expires = old.Signed.Version+1, d.noShorter(signed.Expires, old.Signed.Expires)
 		base = &BaseRef{old.Signed.Version, hexOf(old.Digest())}
 	}
 	canonical, err := metadata.Signed(signed)
@@ -52,12 +52,24 @@ func (d *draft) addTargets(role string, signed metadata.TargetsRole, old *target
 		base = &BaseRef{current, hexOf(old.Digest())}
 	}
 	signed.Version, signed.Expires = d.o.next(metadata.Image, role, current), d.o.expires()
+	if old != nil {
+		signed.Expires = d.noShorter(signed.Expires, old.Signed.Expires)
+	}
 	canonical, err := metadata.Signed(signed)
 	if err != nil {
 		return err
 	}
 	d.e.Proposal.Files = append(d.e.Proposal.Files, ProposedFile{metadata.Image, role, base, canonical})
 	return nil
+}
+
+// noShorter returns when a file expires. A refresh and a stop never bring it closer, also where the clock
+// of who opened the one in force goes ahead.
+func (d *draft) noShorter(expires, old time.Time) time.Time {
+	if k := d.e.Proposal.Kind; (k == Refresh || k == Stop) && old.After(expires) {
+		return old
+	}
+	return expires
 }
 
 // finish sorts the files, derives the subject, adds the base and judges the result: what cannot be
@@ -151,13 +163,18 @@ func (d *draft) newProduct(p *Plan, product string) error {
 // Successor returns the event that follows a cancelled one of which somebody signed a file: the old
 // content under versions above all used ones, of kind refresh (DESIGN 1.5). Until it is published, a
 // thief of the server could publish the cancelled one, once its quorum is complete. It is nil when
-// nothing is used up: no signatures, or only roots and roles that do not exist yet.
+// nothing is used up: no signatures, or only roots and roles that do not exist yet. With a bin comes the
+// product's own file.
 func Successor(e *Event, s *State, o Opening) (*Event, error) {
-	d := newDraft(Refresh, s, o)
+	var roles []string
 	for i, f := range e.Proposal.Files {
 		signed := slices.ContainsFunc(e.Signatures, func(sig Signature) bool { return sig.File == i })
 		if !signed || f.Role == metadata.Root {
 			continue
+		}
+		product, kind, err := metadata.SplitRole(f.Role)
+		if err != nil {
+			return nil, err
 		}
 		old, err := s.role(f.Role)
 		if err != nil {
@@ -166,12 +183,24 @@ func Successor(e *Event, s *State, o Opening) (*Event, error) {
 		if old == nil {
 			continue
 		}
-		if err := d.addTargets(f.Role, old.Signed, old); err != nil {
-			return nil, err
+		roles = append(roles, f.Role)
+		if kind == metadata.RoleBin {
+			roles = append(roles, product)
 		}
 	}
-	if len(d.e.Proposal.Files) == 0 {
+	if len(roles) == 0 {
 		return nil, nil
+	}
+	d := newDraft(Refresh, s, o)
+	slices.Sort(roles)
+	for _, role := range slices.Compact(roles) {
+		old, err := s.parent(role)
+		if err != nil {
+			return nil, err
+		}
+		if err := d.addTargets(role, old.Signed, old); err != nil {
+			return nil, err
+		}
 	}
 	return d.finish()
 }

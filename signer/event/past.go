@@ -11,9 +11,28 @@ import (
 // maxPast bounds how many earlier versions of a file are looked at.
 const maxPast = 4096
 
-// earlier calls each for the versions of a role below the one in force, the newest first, with the time
-// when the version above it was published. It ends when each returns false.
-func (s *State) earlier(role string, past Past, each func(t *targetsFile, next time.Time) (bool, error)) error {
+// earlier is one version of a role below the one in force.
+type earlier struct {
+	file *targetsFile
+	// proven says that the file needs no trust in where it came from: it is the server's own, or those who
+	// sign the role today signed it.
+	proven bool
+	// above is the version that followed, and next when that was published; zero where it is not known.
+	above *targetsFile
+	next  time.Time
+}
+
+// gone returns about when what this version was the last to list left: for an order, not for a rule.
+func (e earlier) gone() time.Time {
+	if e.next.IsZero() {
+		return e.above.Signed.Expires.Add(-lifetime)
+	}
+	return e.next
+}
+
+// earlierOf calls each for the versions of a role below the one in force, the newest first. It ends when
+// each returns false.
+func (s *State) earlierOf(role string, past Past, each func(e earlier) (bool, error)) error {
 	current, err := s.role(role)
 	if err != nil || current == nil {
 		return err
@@ -22,6 +41,7 @@ func (s *State) earlier(role string, past Past, each func(t *targetsFile, next t
 	if err != nil {
 		return reason.Wrap(err, "image %s version %d", role, current.Signed.Version)
 	}
+	above := current
 	for n, v := 0, current.Signed.Version-1; v > 0 && n < maxPast; v-- {
 		data, published, err := past.Version(role, v)
 		if err != nil {
@@ -35,30 +55,44 @@ func (s *State) earlier(role string, past Past, each func(t *targetsFile, next t
 		if err == nil {
 			err = metadata.CheckScope(t.Signed.UnrecognizedFields, s.deployment, metadata.Image, role)
 		}
+		if err == nil && t.Signed.Version != v {
+			err = reason.Errorf(reason.Malformed, "version %d stands in its place", t.Signed.Version)
+		}
 		if err != nil {
 			return reason.Wrap(err, "image %s version %d", role, v)
 		}
-		if more, err := each(t, next); err != nil || !more {
+		if more, err := each(earlier{t, s.proven(role, t), above, next}); err != nil || !more {
 			return err
 		}
-		next = published
+		above, next = t, published
 	}
 	return nil
 }
 
-// everListed reports whether a product listed an image before, and when the image left: the time at
-// which the first version without it was published.
-func (s *State) everListed(product string, image stopImage, past Past) (was bool, left time.Time, err error) {
+// proven reports whether an earlier file of a role is known to be genuine. Where a server gives it, that
+// takes the people of today: who signed for others is not known here.
+func (s *State) proven(role string, t *targetsFile) bool {
+	if !s.verify {
+		return true
+	}
+	d, _, err := s.delegationOf(role)
+	return err == nil && d.Verify(t.Canonical(), t.Signatures) == nil
+}
+
+// everListed returns the newest earlier version that listed an image; nil if none did.
+func (s *State) everListed(product string, image stopImage, past Past) (last *earlier, err error) {
 	role, err := s.listsIn(product, image.path)
 	if err != nil || role == "" {
-		return false, time.Time{}, err
+		return nil, err
 	}
-	err = s.earlier(role, past, func(t *targetsFile, next time.Time) (bool, error) {
-		target, _, err := targetIn(t, image)
-		was, left = target != nil, next
-		return !was, err
+	err = s.earlierOf(role, past, func(e earlier) (bool, error) {
+		target, _, err := targetIn(e.file, image)
+		if target != nil {
+			last = &e
+		}
+		return target == nil, err
 	})
-	return was, left, err
+	return last, err
 }
 
 // listedBefore returns the targets of a release as the newest version that still had any listed them.
@@ -73,8 +107,8 @@ func (s *State) listedBefore(product, version string, past Past) ([]entry, error
 	}
 	var found []entry
 	for _, role := range roles {
-		if err := s.earlier(role, past, func(t *targetsFile, _ time.Time) (bool, error) {
-			entries, err := ofRelease(t, role, version)
+		if err := s.earlierOf(role, past, func(e earlier) (bool, error) {
+			entries, err := ofRelease(e.file, role, version)
 			found = append(found, entries...)
 			return len(entries) == 0, err
 		}); err != nil {

@@ -102,6 +102,9 @@ func (v *reviewer) before(c *change, e entry) *metadata.Firmware {
 // versions warns of gaps: a version that jumps far takes all below it away for ever.
 func (v *reviewer) versions() {
 	for _, p := range v.t.files {
+		if p.expires.Before(p.oldExpires) {
+			v.warn("%s expires on %s, before %s, when the one in force does", p, day(p.expires), day(p.oldExpires))
+		}
 		if gap := p.version - p.oldVersion; gap > 1 {
 			v.warn("%s goes from version %d to %d: those between were signed before, or are given up", p, p.oldVersion, p.version)
 		}

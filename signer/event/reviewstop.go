@@ -31,13 +31,47 @@ func (v *reviewer) stops() {
 		r := stopReview(s.StopEntry)
 		r.Leaves = true
 		v.r.Stops = append(v.r.Stops, r)
+		if s.unseen {
+			v.warn("the stop of %s ends: nothing here shows that its target left 90 days ago or more; the server judges", s.Path)
+			continue
+		}
 		v.follows("the stop of %s ends: its target has been withdrawn for more than 90 days", s.Path)
+	}
+	v.rest(c)
+	added := map[stopImage]bool{}
+	for _, s := range c.added {
+		added[imageOf(s.StopEntry)] = true
+	}
+	v.left(c.file.product, func(i stopImage) bool { return added[i] })
+}
+
+// rest warns of targets of the release that go on, as far as they are visible.
+func (v *reviewer) rest(c *stopChange) {
+	p, err := metadata.ParseTargetPath(c.added[0].Path)
+	if err != nil {
+		return
 	}
 	list := map[stopImage]bool{}
 	for _, e := range c.list {
 		list[imageOf(e)] = true
 	}
-	v.left(c.file.product, func(i stopImage) bool { return list[i] })
+	var paths []string
+	err = v.t.state.everyFile(c.file.product, func(role string, file *targetsFile) error {
+		entries, err := ofRelease(file, role, p.Version)
+		for _, e := range entries {
+			if !list[stopImage{e.path, hex.EncodeToString(e.target.Hashes["sha256"]), e.firmware.Counter}] {
+				paths = append(paths, e.path)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		v.warn("what else %s lists cannot be read: %v", c.name(), err)
+	}
+	slices.Sort(paths)
+	for _, path := range paths {
+		v.warn("%s is of the same release and not stopped", path)
+	}
 }
 
 func stopReview(e metadata.StopEntry) StopReview {
@@ -45,11 +79,22 @@ func stopReview(e metadata.StopEntry) StopReview {
 }
 
 // left says what devices may still install of a flat product, for each hardware and component that
-// loses an image. Of a product with bins the event does not show all.
+// loses an image by the event: what is listed and not stopped. Of a product with bins the event does
+// not show all.
 func (v *reviewer) left(product string, gone func(stopImage) bool) {
 	file, err := v.t.state.role(product)
 	if err != nil || file == nil || succinctOf(file) != nil {
 		return
+	}
+	was := map[stopImage]bool{}
+	if stops, err := v.t.state.role(metadata.StopRole(product)); err == nil && stops != nil {
+		list, err := stopsOf(stops)
+		if err != nil {
+			return
+		}
+		for _, e := range list {
+			was[imageOf(e)] = true
+		}
 	}
 	type place struct{ component, hardware string }
 	best, lost := map[place]*metadata.Firmware{}, map[place]bool{}
@@ -58,12 +103,14 @@ func (v *reviewer) left(product string, gone func(stopImage) bool) {
 		if err != nil {
 			continue
 		}
-		out := gone(stopImage{path, hex.EncodeToString(file.Signed.Targets[path].Hashes["sha256"]), f.Counter})
+		image := stopImage{path, hex.EncodeToString(file.Signed.Targets[path].Hashes["sha256"]), f.Counter}
+		out := gone(image)
 		for _, h := range f.Hardware {
 			p := place{f.Component, h}
 			switch {
 			case out:
 				lost[p] = true
+			case was[image]:
 			case best[p] == nil || best[p].Counter < f.Counter:
 				best[p] = f
 			}

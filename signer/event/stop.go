@@ -3,6 +3,7 @@ package event
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -10,18 +11,6 @@ import (
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
 )
-
-// StopKeeps is how long an entry stays in a stop list after its target left the product's role (DESIGN
-// 1.8).
-const StopKeeps = 90 * 24 * time.Hour
-
-// stopImage is what an entry of a stop list stops.
-type stopImage struct {
-	path, sha256 string
-	counter      int64
-}
-
-func imageOf(e metadata.StopEntry) stopImage { return stopImage{e.Path, e.SHA256, e.Counter} }
 
 // stopChange is what an event does to one stop list.
 type stopChange struct {
@@ -38,7 +27,8 @@ type stopped struct {
 	// target and firmware are set while the product lists it.
 	target   *metadata.TargetFile
 	firmware *metadata.Firmware
-	// unseen says that it is not listed and that nobody here knows whether it ever was.
+	// unseen says that it is not listed and that nobody here knows whether it ever was or, of one that
+	// leaves, since when it is not.
 	unseen bool
 }
 
@@ -56,10 +46,10 @@ func (c *stopChange) name() string {
 // for in past, which may be nil. Where the list is full, the oldest entries that may leave do. Reasons:
 // not-found (no such release), stopped (it is already), limit, usage, and those of the judgement.
 func NewStop(product, version, why string, s *State, past Past, o Opening) (*Event, error) {
-	if err := checkReason(why, metadata.MaxStopReason); err != nil {
+	if err := checkStopReason(why); err != nil {
 		return nil, reason.Errorf(reason.UsageError, "%v", err)
 	}
-	targets, err := s.listed(product, version)
+	targets, err := s.listed(product, version, o.Memory)
 	if err != nil {
 		return nil, err
 	}
@@ -110,88 +100,6 @@ func stopsOf(t *targetsFile) ([]metadata.StopEntry, error) {
 	return metadata.ParseStops(t.Signed.UnrecognizedFields[metadata.StopField])
 }
 
-// makeRoom drops the oldest entries that may leave, as far as n more need it.
-func (s *State) makeRoom(product string, list []metadata.StopEntry, n int, past Past, now time.Time) ([]metadata.StopEntry, error) {
-	list = slices.Clone(list)
-	for i := 0; len(list)+n > metadata.MaxStops && i < len(list); {
-		kept, err := s.mayLeave(product, list[i], past, now)
-		if err != nil {
-			return nil, err
-		}
-		if kept != nil {
-			i++
-			continue
-		}
-		list = slices.Delete(list, i, i+1)
-	}
-	if len(list)+n > metadata.MaxStops {
-		return nil, reason.Errorf(reason.Limit, "the stop list of %s has %d entries, of which none may leave, and %d come: at most %d are allowed", product, len(list), n, metadata.MaxStops).
-			WithHint("withdraw what is stopped: its entry may leave 90 days later")
-	}
-	return list, nil
-}
-
-// mayLeave returns why an entry may not leave its list: its target is listed, or left too late. Without
-// past, when it left is not known, and the server judges.
-func (s *State) mayLeave(product string, e metadata.StopEntry, past Past, now time.Time) (refused, err error) {
-	target, _, err := s.target(product, imageOf(e))
-	if err != nil {
-		return nil, err
-	}
-	if target != nil {
-		return reason.Errorf(reason.StopKept, "the stop of %q leaves the list while the product lists the target", e.Path).
-			WithHint("countersign withdraw first; the entry may leave 90 days later"), nil
-	}
-	if past == nil {
-		return nil, nil
-	}
-	was, left, err := s.everListed(product, imageOf(e), past)
-	if err != nil || !was {
-		return nil, err
-	}
-	if now.Before(left.Add(StopKeeps)) {
-		return reason.Errorf(reason.StopKept, "the stop of %q leaves the list on %s, wanted not before %s: its target left on %s", e.Path, day(now), day(left.Add(StopKeeps)), day(left)), nil
-	}
-	return nil, nil
-}
-
-// target returns the listed target that an entry stops, nil when the product lists none.
-func (s *State) target(product string, image stopImage) (*metadata.TargetFile, *metadata.Firmware, error) {
-	role, err := s.listsIn(product, image.path)
-	if err != nil || role == "" {
-		return nil, nil, err
-	}
-	file, err := s.role(role)
-	if err != nil || file == nil {
-		return nil, nil, err
-	}
-	return targetIn(file, image)
-}
-
-// listsIn returns the file in which a product lists a path: its own, or a bin; "" for no product.
-func (s *State) listsIn(product, path string) (string, error) {
-	file, err := s.role(product)
-	if err != nil || file == nil {
-		return "", err
-	}
-	if succinct := succinctOf(file); succinct != nil {
-		return metadata.BinOf(succinct, path), nil
-	}
-	return product, nil
-}
-
-func targetIn(file *targetsFile, image stopImage) (*metadata.TargetFile, *metadata.Firmware, error) {
-	target := file.Signed.Targets[image.path]
-	if target == nil || hex.EncodeToString(target.Hashes["sha256"]) != image.sha256 {
-		return nil, nil, nil
-	}
-	firmware, err := metadata.ParseFirmware(image.path, target, false)
-	if err != nil || firmware.Counter != image.counter {
-		return nil, nil, err
-	}
-	return target, firmware, nil
-}
-
 // contentOfStop carries out DESIGN 1.8 between a stop list as it is and as it shall be: entries come,
 // for images that the product lists or listed; entries leave when their time is over; none changes.
 func contentOfStop(t *trial) error {
@@ -207,6 +115,9 @@ func contentOfStop(t *trial) error {
 	}
 	if err := t.onlyStops(p); err != nil {
 		return reason.Wrap(err, "%s", p)
+	}
+	if err := p.noShorter(); err != nil {
+		return err
 	}
 	was := map[stopImage]metadata.StopEntry{}
 	for _, e := range old {
@@ -228,14 +139,14 @@ func contentOfStop(t *trial) error {
 		if _, ok := was[imageOf(e)]; !ok {
 			continue
 		}
-		refused, err := t.state.mayLeave(p.product, e, t.opts.Past, t.opts.Now)
+		l, err := t.state.mayLeave(p.product, e, t.opts.Past, t.opts.Now)
 		if err == nil {
-			err = refused
+			err = l.refused
 		}
 		if err != nil {
 			return reason.Wrap(err, "%s", p)
 		}
-		c.left = append(c.left, stopped{StopEntry: e})
+		c.left = append(c.left, stopped{StopEntry: e, unseen: !l.known})
 	}
 	if len(c.added) == 0 {
 		return reason.Errorf(reason.Profile, "%s stops nothing new", p)
@@ -261,7 +172,7 @@ func (t *trial) comes(c *stopChange, e metadata.StopEntry) error {
 	if p.Product != c.file.product {
 		return reason.Errorf(reason.ProductMismatch, "%q is none of product %q", e.Path, c.file.product)
 	}
-	if err := checkReason(e.Reason, metadata.MaxStopReason); err != nil {
+	if err := checkStopReason(e.Reason); err != nil {
 		return err
 	}
 	if len(c.added) > 0 {
@@ -275,18 +186,34 @@ func (t *trial) comes(c *stopChange, e metadata.StopEntry) error {
 		return err
 	}
 	if s.target == nil {
-		was := false
+		if err := t.noneOther(p.Product, e); err != nil {
+			return err
+		}
+		s.unseen = true
 		if t.opts.Past != nil {
-			if was, _, err = t.state.everListed(p.Product, imageOf(e), t.opts.Past); err != nil {
+			last, err := t.state.everListed(p.Product, imageOf(e), t.opts.Past)
+			if err != nil {
 				return err
 			}
-			if !was {
+			if last == nil {
 				return reason.Errorf(reason.NeverListed, "%q with counter %d and sha256 %.12s is no image that product %q ever listed", e.Path, e.Counter, e.SHA256, p.Product)
 			}
+			s.unseen = !last.proven
 		}
-		s.unseen = !was
 	}
 	c.added = append(c.added, s)
+	return nil
+}
+
+// checkStopReason takes the reason of a stop. Some characters grow sixfold in a file, and a full list must
+// fit into one.
+func checkStopReason(why string) error {
+	if err := checkReason(why, metadata.MaxStopReason); err != nil {
+		return err
+	}
+	if text, err := json.Marshal(why); err != nil || len(text)-2 > 2*metadata.MaxStopReason {
+		return reason.Errorf(reason.Malformed, "reason %.40q: wanted fewer of the characters <, > and &", why)
+	}
 	return nil
 }
 
@@ -296,48 +223,6 @@ func shapeStop(t *trial) error {
 		return reason.Errorf(reason.Profile, "the event must hold one stop list that exists, and nothing else")
 	}
 	return nil
-}
-
-// stoppedBins returns the bins that list what a proposed stop list stops anew: a signer without network
-// must see that it stops what the product lists. A file that does not parse stops nothing: Judge
-// refuses it.
-func stoppedBins(f ProposedFile, product string, files Source) ([]string, error) {
-	data, err := files.Current(metadata.Image, product)
-	if err != nil || len(data) == 0 {
-		return nil, err
-	}
-	file, err := metadata.ParseTargets(data, metadata.Profile)
-	if err != nil {
-		return nil, reason.Wrap(err, "base: image %s", product)
-	}
-	succinct := succinctOf(file)
-	next, perr := parseTargets(f)
-	if succinct == nil || perr != nil {
-		return nil, nil //nolint:nilerr // Judge refuses the file
-	}
-	if data, err = files.Current(metadata.Image, f.Role); err != nil || len(data) == 0 {
-		return nil, err
-	}
-	current, err := metadata.ParseTargets(data, metadata.Profile)
-	if err != nil {
-		return nil, reason.Wrap(err, "base: image %s", f.Role)
-	}
-	old, err := stopsOf(current)
-	if err != nil {
-		return nil, reason.Wrap(err, "base: image %s", f.Role)
-	}
-	list, err := stopsOf(next)
-	if err != nil {
-		return nil, nil //nolint:nilerr // Judge refuses the file
-	}
-	var bins []string
-	for _, e := range list {
-		if !slices.ContainsFunc(old, func(o metadata.StopEntry) bool { return imageOf(o) == imageOf(e) }) {
-			bins = append(bins, metadata.BinOf(succinct, e.Path))
-		}
-	}
-	slices.Sort(bins)
-	return slices.Compact(bins), nil
 }
 
 // byPath orders entries.

@@ -15,7 +15,7 @@ func NewWithdraw(product, version, why string, s *State, o Opening) (*Event, err
 	if err := checkReason(why, MaxReason); err != nil {
 		return nil, reason.Errorf(reason.UsageError, "%v", err)
 	}
-	listed, err := s.listed(product, version)
+	listed, err := s.listed(product, version, o.Memory)
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +49,10 @@ func NewWithdraw(product, version, why string, s *State, o Opening) (*Event, err
 }
 
 // listed returns the targets of one release that a product's file and bins list, ordered by path. Of a
-// product with bins it reads every one that exists. Reasons: malformed, not-found (no such product).
-func (s *State) listed(product, version string) ([]entry, error) {
+// product with bins it reads every one that exists; one that is not here although m saw it is hidden, or
+// not kept here, and nothing is opened for a part. Reasons: malformed, not-found (no such product),
+// base-too-old.
+func (s *State) listed(product, version string, m Memory) ([]entry, error) {
 	if err := metadata.CheckID("product", product); err != nil {
 		return nil, err
 	}
@@ -75,6 +77,11 @@ func (s *State) listed(product, version string) ([]entry, error) {
 			return nil, err
 		}
 		if t == nil {
+			if m != nil {
+				if seen, _ := m.Seen(metadata.Image, role); seen > 0 {
+					return nil, tooOld(metadata.Image, role, 0, seen)
+				}
+			}
 			continue
 		}
 		entries, err := ofRelease(t, role, version)
@@ -128,14 +135,17 @@ func contentOfWithdraw(t *trial) error {
 			return reason.Errorf(reason.Profile, "a withdrawal removes %q and %q: it is of one release", c.removed[0].path, e.path)
 		}
 	}
-	for _, p := range t.files {
-		left, err := ofRelease(p.targets, p.role, version)
-		if err != nil {
-			return err
+	if err := t.state.everyFile(c.product, func(role string, file *targetsFile) error {
+		if p := t.find(metadata.Image, role); p != nil {
+			file = p.targets
 		}
-		if len(left) > 0 {
-			return reason.Errorf(reason.Profile, "%s still lists a target of %s", p, c.name())
+		left, err := ofRelease(file, role, version)
+		if err == nil && len(left) > 0 {
+			err = reason.Errorf(reason.Profile, "%s still lists a target of %s", role, c.name())
 		}
+		return err
+	}); err != nil {
+		return err
 	}
 	return t.sameProduct(c.file)
 }

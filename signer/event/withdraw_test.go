@@ -226,13 +226,17 @@ func TestFlatProductFills(t *testing.T) {
 	if full(w.reviewOf(e)) {
 		t.Error("warned at 100 targets")
 	}
-	if e, err = fill("1.0", 500); err != nil {
-		t.Fatal(err)
+	for _, version := range []string{"1.0", "1.1"} {
+		if e, err = fill(version, 250); err != nil {
+			t.Fatal(err)
+		}
+		warned := full(w.reviewOf(e))
+		if want := version == "1.1"; warned != want {
+			t.Errorf("%s: warned %t, want %t: %q", version, warned, want, w.reviewOf(e).Warnings)
+		}
+		w.publish(w.sign(e, "rivera", nil), w.sign(e, "chen", nil))
 	}
-	if !full(w.reviewOf(e)) {
-		t.Errorf("not warned at 500 targets: %q", w.reviewOf(e).Warnings)
-	}
-	_, err = fill("1.0", 600)
+	_, err = fill("1.2", 100)
 	wantReason(t, err, reason.Limit)
 	if err != nil && !strings.Contains(reason.HintOf(err), "withdraw old releases") {
 		t.Errorf("hint %q", reason.HintOf(err))
