@@ -144,9 +144,15 @@ func (b *bed) signed(id, person string) ([]event.Signature, []statement.Envelope
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	return b.signedOf(e, person)
+}
+
+// signedOf returns what a person signs of an event at hand.
+func (b *bed) signedOf(e *event.Event, person string) ([]event.Signature, []statement.Envelope) {
+	b.t.Helper()
 	s, err := event.StateFromBase(e, event.Pins{})
 	if err != nil {
-		b.t.Fatalf("base of %s: %v", id, err)
+		b.t.Fatalf("base of %s: %v", e.ID(), err)
 	}
 	j, err := event.Judge(e, s, event.Options{Now: b.clock.now()})
 	if err != nil {

@@ -58,13 +58,22 @@ func (p *Publisher) open(ctx context.Context, by, idText string, e *event.Event)
 		return nil, err
 	}
 	e.Base = nil // the server judges against what is in force, not against what the file says
-	giveWay, err := p.roleOpen(ctx, id, e)
+	giveWay, held, err := p.roleOpen(ctx, id, e)
 	if err != nil {
 		return nil, err
+	}
+	if len(held) > 0 && e.Proposal.Kind != event.Stop {
+		return nil, held[0].refusal
 	}
 	j, err := p.judge(ctx, e, true)
 	if err != nil {
 		return nil, err
+	}
+	for _, h := range held {
+		if err := p.urgent(ctx, j, h); err != nil {
+			return nil, err
+		}
+		giveWay = append(giveWay, h.id)
 	}
 	err = p.Store.Update(ctx, func(tx store.Tx) error {
 		for _, other := range giveWay {
@@ -82,10 +91,11 @@ func (p *Publisher) open(ctx context.Context, by, idText string, e *event.Event)
 }
 
 // roleOpen refuses an event while another is open on one of its roles (DESIGN 3). A refresh gives way
-// to any event that is none, unless it follows a cancelled event; those that give way are returned.
-func (p *Publisher) roleOpen(ctx context.Context, id store.EventID, e *event.Event) (giveWay []store.EventID, err error) {
+// to any event that is none, unless it follows a cancelled event; those that give way are returned, and
+// those that do not.
+func (p *Publisher) roleOpen(ctx context.Context, id store.EventID, e *event.Event) (giveWay []store.EventID, held []holding, err error) {
 	err = p.Store.View(ctx, func(v store.View) error {
-		giveWay = nil
+		giveWay, held = nil, nil
 		seen := map[store.EventID]bool{}
 		for _, f := range e.Proposal.Files {
 			other, ok, err := v.OpenEvent(f.Repository, f.Role)
@@ -108,11 +118,37 @@ func (p *Publisher) roleOpen(ctx context.Context, id store.EventID, e *event.Eve
 				giveWay = append(giveWay, other)
 				continue
 			}
-			return openOn(f, other, s, rec)
+			held = append(held, holding{other, rec, openOn(f, other, s, rec)})
 		}
 		return nil
 	})
-	return giveWay, err
+	return giveWay, held, err
+}
+
+// holding is an open event that holds a role, and what is said to who wants another one.
+type holding struct {
+	id      store.EventID
+	rec     *pb.EventRecord
+	refusal error
+}
+
+// urgent lets a stop that comes with its quorum pass an event that holds its list: patients do not wait
+// for a change of people. Only a root that has its quorum is not passed, since it can neither be taken
+// back nor signed anew with other content (DESIGN 1.5).
+func (p *Publisher) urgent(ctx context.Context, stop *event.Judgement, h holding) error {
+	if !stop.Complete {
+		return h.refusal
+	}
+	j, err := p.judgement(ctx, h.id, h.rec)
+	if err != nil {
+		return nil //nolint:nilerr // it cannot be published any more: it only holds its roles
+	}
+	for i := range j.Files {
+		if f := &j.Files[i]; f.Role == metadata.Root && f.Complete() {
+			return h.refusal
+		}
+	}
+	return nil
 }
 
 func openOn(f event.ProposedFile, other store.EventID, s *pb.EventSummary, rec *pb.EventRecord) error {

@@ -184,7 +184,11 @@ func (p *Publisher) openRefresh(ctx context.Context, roles []event.RoleRef) (str
 	if err != nil {
 		return "", err
 	}
-	if _, err := p.roleOpen(ctx, id, e); err != nil {
+	_, held, err := p.roleOpen(ctx, id, e)
+	if err == nil && len(held) > 0 {
+		err = held[0].refusal
+	}
+	if err != nil {
 		return "", err
 	}
 	j, err := event.Judge(e, state, p.options(ctx, true))
