@@ -252,7 +252,9 @@ func signOnline[T metadata.SnapshotRole | metadata.TimestampRole](p *Publisher, 
 	}
 	sig, err := metadata.Sign(canonical, p.online.image, p.online.own.Image)
 	if err != nil {
-		return roleFile{}, err
+		// Whatever the reason, it is the server's: the caller has no PIN here.
+		return roleFile{}, reason.Errorf(reason.PluginFailed, "the server's own online key does not sign: %w", err).
+			WithHint("whoever runs the server looks at online.image and its log, then starts it again")
 	}
 	data, err := metadata.Encode[T](canonical, []metadata.Signature{sig})
 	if err != nil {
