@@ -97,7 +97,7 @@ func (r *rehearsal) class(d delegated, c Class) {
 	f := Finding{Severity: Stuck, Roles: []string{d.String()}}
 	top := d.kind == metadata.RoleTop
 	switch {
-	case d.retired && len(c.People) >= c.Need:
+	case len(c.People) >= c.Need && r.rests(d, c):
 		return
 	case len(c.People) < c.Need:
 		f.Code, f.Reason = ClassTooSmall, reason.QuorumMalformed
@@ -133,6 +133,12 @@ func (r *rehearsal) class(d delegated, c Class) {
 	r.add(f)
 }
 
+// rests reports whether nobody is asked for a class any more: a retired product's, unless this change signs
+// its file. Its stop list goes on.
+func (r *rehearsal) rests(d delegated, c Class) bool {
+	return d.retired && d.kind != metadata.RoleStop && (c.MayLose >= 0 || !r.after.files[d.place].proposed)
+}
+
 func spare(top bool) int {
 	if top {
 		return 1
@@ -166,6 +172,9 @@ func (r *rehearsal) unreachable(d delegated) string {
 func (r *rehearsal) wayOut(d delegated, c Class) (why, next string) {
 	gone := slices.DeleteFunc(slices.Clone(c.People), func(id string) bool { return slices.Contains(c.Left, id) })
 	switch {
+	case d.retired && d.kind == metadata.RoleProduct:
+		why = "this change could not be signed"
+		next = "name others for " + names(gone, "and") + " in class " + c.Class + " of the plan, or leave the retired product as it is"
 	case d.kind == metadata.RoleTop && r.after.files[d.place].proposed:
 		why = "this change could not be signed"
 		next = "name other people for " + names(gone, "and") + " in the plan, or require " + fmt.Sprint(max(1, len(c.Left)-1))
