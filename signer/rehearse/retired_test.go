@@ -25,7 +25,8 @@ func TestRetiredStaysStoppable(t *testing.T) {
 		}
 	})
 	t.Run("a file that the change signs", func(t *testing.T) {
-		r, err := rehearse.Plan(w.plan(replaced(t, retired, "quality: [chen, okafor]}, stop: [okafor]", "quality: [okafor]}, stop: [chen]")), w.state(), lost)
+		r, err := rehearse.Plan(w.plan(replaced(t, retired, "engineering: [rivera, silva], quality: [chen, okafor]}, stop: [okafor]", "engineering: [rivera], quality: [silva]}, stop: [okafor]")), w.state(),
+			rehearse.Options{Now: now, Lost: []string{"silva"}})
 		if err != nil {
 			t.Fatal(err)
 		}
