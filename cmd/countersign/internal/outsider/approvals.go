@@ -43,10 +43,13 @@ type approval struct {
 	file statement.ApprovedFile
 }
 
-// approvalsOf reads the approvals that a repository keeps for a role file, and verifies each that is
-// about it. Without such a file it returns none. An approval that is not what it claims is an error: a
-// repository that forges words of people is not to be believed in anything else it says about them.
-func approvalsOf(ctx context.Context, source Source, s *subject) ([]approval, error) {
+// judgment says of an approval whether it counts: nil when it is passed over. The envelope is not verified.
+type judgment func(*statement.Envelope, *statement.Approval) (*approval, error)
+
+// keptFor reads the approvals that a repository keeps for a role file, and judges each. Without such a
+// file it returns none. One that is not what it claims is an error of subject.judge: a repository that
+// forges words of people is not to be believed in anything else it says about them.
+func keptFor(ctx context.Context, source Source, s *subject, judge judgment) ([]approval, error) {
 	path := fmt.Sprintf("approvals/%d.%s.jsonl", s.version, s.role)
 	r, err := source.Open(ctx, path)
 	if errors.Is(err, trust.ErrNotFound) || errors.Is(err, ErrNotGiven) {
@@ -56,15 +59,14 @@ func approvalsOf(ctx context.Context, source Source, s *subject) ([]approval, er
 		return nil, err
 	}
 	defer func() { _ = r.Close() }()
-	approvals, err := readApprovals(r, s)
+	approvals, err := readApprovals(r, judge)
 	return approvals, reason.Wrap(err, "%s", path)
 }
 
-// readApprovals reads envelopes, one a line, and returns those that approve the subject. All must be of
-// one event. Those of other files of that event are signed by keys that the subject's delegations do not
-// name; they are not looked at. Reasons: malformed, too-large, hash-mismatch, signature-bad, and those of
-// strict JSON.
-func readApprovals(r io.Reader, s *subject) ([]approval, error) {
+// readApprovals reads envelopes, one a line, and returns those that count. All must be of one event. Those
+// of other files of that event are signed by keys that the subject's delegations do not name; they are
+// not looked at. Reasons: malformed, too-large, those of strict JSON, and those of judge.
+func readApprovals(r io.Reader, judge judgment) ([]approval, error) {
 	lines := bufio.NewReaderSize(r, 64<<10)
 	var approvals []approval
 	event := ""
@@ -94,7 +96,7 @@ func readApprovals(r io.Reader, s *subject) ([]approval, error) {
 		if claim.Event != event {
 			return nil, reason.Errorf(reason.Malformed, "line %d is of event %.12s, line 1 of %.12s: want those of one event", n, claim.Event, event)
 		}
-		a, err := s.judge(e, claim)
+		a, err := judge(e, claim)
 		if err != nil {
 			return nil, reason.Wrap(err, "line %d", n)
 		}
@@ -129,19 +131,27 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
+// approvedIn returns what an approval says of the role, of whatever version; nil if nothing.
+func (s *subject) approvedIn(claim *statement.Approval) *statement.ApprovedFile {
+	at := slices.IndexFunc(claim.Files, func(f statement.ApprovedFile) bool {
+		return f.Repository == metadata.Image && f.Role == s.role
+	})
+	if at < 0 {
+		return nil
+	}
+	return &claim.Files[at]
+}
+
 // judge verifies an approval that is about the subject: it is of these bytes, and signed with a key with
 // which its person signed them. It returns nil for one of other files, and for one of somebody whose
 // signature does not count now: who has left the role since, or has another key, approved rightly then,
 // and nobody can tell any more. What the person said of their name, class and meaning is theirs: the
 // delegation may say it otherwise by now.
 func (s *subject) judge(e *statement.Envelope, claim *statement.Approval) (*approval, error) {
-	at := slices.IndexFunc(claim.Files, func(f statement.ApprovedFile) bool {
-		return f.Repository == metadata.Image && f.Role == s.role
-	})
-	if at < 0 {
+	file := s.approvedIn(claim)
+	if file == nil {
 		return nil, nil
 	}
-	file := claim.Files[at]
 	switch {
 	case file.Version != s.version:
 		return nil, reason.Errorf(reason.Malformed, "%s approves %s version %d, this is version %d", claim.Person, s.role, file.Version, s.version)
@@ -155,7 +165,7 @@ func (s *subject) judge(e *statement.Envelope, claim *statement.Approval) (*appr
 				continue
 			}
 			if _, err = e.Verify(statement.KindApproval, d.Keys[p.KeyID]); err == nil {
-				return &approval{p.KeyID, claim, file}, nil
+				return &approval{p.KeyID, claim, *file}, nil
 			}
 		}
 	}

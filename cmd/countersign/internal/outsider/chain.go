@@ -109,9 +109,19 @@ func (v *verifier) delegation(name, product string) (*metadata.Delegation, error
 	return metadata.TargetsDelegation(v.client.Role(metadata.Targets), name, metadata.Profile)
 }
 
-// add notes a role file with the people who signed it and their approvals.
+// add notes a role file.
 func (v *verifier) add(ctx context.Context, s *subject, expires time.Time, canonical []byte, sigs []metadata.Signature) error {
-	r := Role{
+	r, err := v.role(ctx, s, expires, canonical, sigs)
+	if err != nil {
+		return err
+	}
+	v.report.Roles = append(v.report.Roles, *r)
+	return nil
+}
+
+// role returns a role file with the people who signed it and their approvals.
+func (v *verifier) role(ctx context.Context, s *subject, expires time.Time, canonical []byte, sigs []metadata.Signature) (*Role, error) {
+	r := &Role{
 		Role: s.role, Version: s.version, SHA256: hex.EncodeToString(s.digest[:]), Expires: expires.UTC(), Expired: v.expired(expires),
 		Signers: []Signer{},
 	}
@@ -125,9 +135,9 @@ func (v *verifier) add(ctx context.Context, s *subject, expires time.Time, canon
 			}
 		}
 	}
-	approvals, err := approvalsOf(ctx, v.Source, s)
+	approvals, err := keptFor(ctx, v.Source, s, s.judge)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i := range r.Signers {
 		r.Signers[i].Approval = said(&r.Signers[i], approvals)
@@ -135,8 +145,7 @@ func (v *verifier) add(ctx context.Context, s *subject, expires time.Time, canon
 	slices.SortFunc(r.Signers, func(a, b Signer) int {
 		return cmp.Or(cmp.Compare(a.Class, b.Class), cmp.Compare(a.Person, b.Person), cmp.Compare(a.KeyID, b.KeyID))
 	})
-	v.report.Roles = append(v.report.Roles, r)
-	return nil
+	return r, nil
 }
 
 // said returns what a signer said: with the same key, or with another one with which they signed too.

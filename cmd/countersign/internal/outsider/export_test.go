@@ -14,10 +14,11 @@ func Believed(r io.Reader, targets, product *metadata.File[metadata.TargetsRole]
 	if err != nil {
 		return nil, err
 	}
-	list, err := readApprovals(r, &subject{
+	s := &subject{
 		role: role, version: product.Signed.Version, digest: product.Digest(), delegations: []*metadata.Delegation{d},
 		signed: d.Tally(product.Canonical(), product.Signatures).Valid,
-	})
+	}
+	list, err := readApprovals(r, s.judge)
 	var believed []*statement.Approval
 	for _, a := range list {
 		believed = append(believed, a.Approval)

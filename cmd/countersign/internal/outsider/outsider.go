@@ -6,7 +6,8 @@
 // Open a Source and call Verify. The role files are judged by agent/trust, as a device judges them: the
 // same chain of roots, quorums, versions, hashes and stops. What is added is for people: who signed, with
 // which class and meaning, and their approvals, each verified under the keys that the signed delegation
-// gives its person. An expired role or a stopped target is reported whole, with the reason that refuses
+// gives its person; and who released it, which is the people of the first version that listed it, under
+// the delegations of then. An expired role or a stopped target is reported whole, with the reason that refuses
 // it.
 //
 // Not protected against: a copy may be older than what its people have said since, such as a stop; its
@@ -85,6 +86,9 @@ func Verify(ctx context.Context, c Config, what Release) (*Report, error) {
 		return nil, err
 	}
 	if err := v.describe(ctx, targets); err != nil {
+		return nil, err
+	}
+	if err := v.describeReleased(ctx, f, targets); err != nil {
 		return nil, err
 	}
 	if err := v.compare(ctx, targets); err != nil {

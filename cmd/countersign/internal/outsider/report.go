@@ -7,7 +7,7 @@ import (
 )
 
 // Report says what a repository proves about a release. All of it was verified, but for what is said to
-// be missing. The JSON names are stable.
+// be missing or not proven. The JSON names are stable.
 type Report struct {
 	Deployment string `json:"deployment"`
 	// Subject is the release or target that was asked for.
@@ -16,6 +16,8 @@ type Report struct {
 	Root Root `json:"root"`
 	// Targets are ordered by path.
 	Targets []Target `json:"targets"`
+	// Released says who released the targets, by the role and version that listed them first.
+	Released []Released `json:"released"`
 	// Roles are the role files on the way: each root from the trusted one on, top-level targets, the
 	// product, its bins, its stop list.
 	Roles []Role `json:"roles"`

@@ -2,6 +2,7 @@ package outsider
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,9 @@ func (r *Report) Text(root, repo string) string {
 	w.line("", "root fingerprint %s", r.Root.SHA256)
 	for i := range r.Targets {
 		w.target(&r.Targets[i])
+	}
+	for i := range r.Released {
+		w.released(&r.Released[i], r)
 	}
 	for i := range r.Roles {
 		w.role(&r.Roles[i])
@@ -68,6 +72,42 @@ func (w *text) target(t *Target) {
 	}
 }
 
+// released writes who released the targets, and that it is not proven where it is not:
+//
+//	released in gw-100 31   2026-11-26 09:14 UTC   in force by gw-100 35   sha256 …
+//	by       chen   quality "approved"   2026-11-26 09:14 UTC "record 8812"
+func (w *text) released(r *Released, report *Report) {
+	inForce := report.Roles[slices.IndexFunc(report.Roles, func(role Role) bool { return role.Role == r.Role })].Version
+	if r.Proven {
+		at := ""
+		if !r.At.IsZero() {
+			at = gap + minute(r.At)
+		}
+		w.line("released", "in %s %d%s%sin force by %s %d%ssha256 %s", r.Role, r.Version, at, gap, r.Role, inForce, gap, r.SHA256)
+	} else {
+		w.line("released", "NOT PROVEN%searliest here is %s %d%sin force by %s %d%ssha256 %s", gap, r.Role, r.Version, gap, r.Role, inForce, gap, r.SHA256)
+		w.line("", "%s", cli.Safe(r.Why))
+	}
+	if len(r.Targets) < len(report.Targets) {
+		for _, path := range r.Targets {
+			w.line("", "lists %s", cli.Safe(path))
+		}
+	}
+	for _, p := range r.People {
+		word, said := "by", "no approval kept here"
+		if !p.Proven {
+			word = "unproven"
+		}
+		if !p.At.IsZero() {
+			said = saidAt(p.At, p.Reason)
+		}
+		w.line(word, "%s%s%s %s%s%s", who(p.ID, p.Name), gap, cli.Safe(p.Class), cli.Quote(p.Meaning), gap, said)
+	}
+	if r.Uncounted > 0 {
+		w.line("", "uncounted signatures of it: %d, by nobody whom image targets %d name", r.Uncounted, r.ByTargets)
+	}
+}
+
 // role writes a role file and a line a signer: `signed   chen   quality "approved"   2026-11-26 09:14 UTC "record 8812"`.
 func (w *text) role(r *Role) {
 	name := r.Role
@@ -80,22 +120,31 @@ func (w *text) role(r *Role) {
 	}
 	w.line("role", "%s %d%sexpires %s%s%ssha256 %s", name, r.Version, gap, minute(r.Expires), late, gap, r.SHA256)
 	for _, s := range r.Signers {
-		who := s.Person
-		if s.Name != "" && s.Name != s.Person {
-			who += " (" + cli.Quote(s.Name) + ")"
-		}
 		said := "no approval kept here"
 		if a := s.Approval; a != nil {
-			said = minute(a.At)
-			if a.Reason != "" {
-				said += " " + cli.Quote(a.Reason)
-			}
+			said = saidAt(a.At, a.Reason)
 			if a.Name != s.Name || a.Class != s.Class || a.Meaning != s.Meaning {
 				said += fmt.Sprintf("%sby their own words as %s, %s %s", gap, cli.Quote(a.Name), cli.Safe(a.Class), cli.Quote(a.Meaning))
 			}
 		}
-		w.line("signed", "%s%s%s %s%s%s", who, gap, s.Class, cli.Quote(s.Meaning), gap, said)
+		w.line("signed", "%s%s%s %s%s%s", who(s.Person, s.Name), gap, s.Class, cli.Quote(s.Meaning), gap, said)
 	}
+}
+
+// who is a person's id, and the printed name where it says more.
+func who(id, name string) string {
+	if name == "" || name == id {
+		return id
+	}
+	return id + " (" + cli.Quote(name) + ")"
+}
+
+// saidAt is an approval's time and reason.
+func saidAt(at time.Time, why string) string {
+	if why == "" {
+		return minute(at)
+	}
+	return minute(at) + " " + cli.Quote(why)
 }
 
 func minute(at time.Time) string { return at.UTC().Format("2006-01-02 15:04 UTC") }
