@@ -9,6 +9,7 @@ import (
 
 	"github.com/countersign-ota/countersign/cmd/internal/cli"
 	"github.com/countersign-ota/countersign/proto/metadata"
+	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/signer/event"
 )
 
@@ -54,8 +55,11 @@ func (t *tool) refresh(ctx context.Context, words []string, out string) error {
 	doc := struct {
 		Deployment string     `json:"deployment"`
 		Events     []proposed `json:"events"`
-	}{v.id, []proposed{}}
+		// NotOpened are the groups of which another event holds a role.
+		NotOpened []string `json:"not_opened"`
+	}{v.id, []proposed{}, []string{}}
 	var opened []*event.Judgement
+	var held []error
 	for _, group := range groups {
 		e, err := event.NewRefresh(group, v.state, t.opening(memory{v.history, v.source}))
 		if err != nil {
@@ -65,10 +69,19 @@ func (t *tool) refresh(ctx context.Context, words []string, out string) error {
 		if err != nil {
 			return undone(err, "this event was not opened")
 		}
-		if err := t.propose(ctx, v, e, out); err != nil {
+		err = t.propose(ctx, v, e, out)
+		if len(words) == 0 && reason.Is(err, reason.RoleOpen) {
+			// Nobody named it, so the others do not wait for it.
+			doc.NotOpened, held = append(doc.NotOpened, e.Proposal.Subject), append(held, err)
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		doc.Events, opened = append(doc.Events, describe(j, out, out == "")), append(opened, j)
+	}
+	if len(opened) == 0 && len(held) > 0 {
+		return undone(held[0], "nothing was opened")
 	}
 	return t.Out.Result(doc, func() {
 		if len(opened) == 0 {
@@ -76,6 +89,9 @@ func (t *tool) refresh(ctx context.Context, words []string, out string) error {
 		}
 		for _, j := range opened {
 			t.sayOpened(j, out)
+		}
+		for i, err := range held {
+			t.Out.Line("not opened: %s: %s", cli.Safe(doc.NotOpened[i]), cli.Safe(err.Error()))
 		}
 	})
 }
