@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
+	controlpb "github.com/countersign-ota/countersign/proto/countersign/control/v1"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/repository/internal/blob"
@@ -44,8 +44,8 @@ type Problem struct {
 // file, which it reads and hashes; certificates and keys; the audit log's sequence. It changes nothing. The
 // error says that it could not look: locked, state-damaged.
 func Check(ctx context.Context, dir string, now time.Time) (*Report, error) {
-	return ask(ctx, dir, func(c pb.ControlClient) (*Report, error) {
-		answer, err := c.CheckStore(ctx, &pb.CheckStoreRequest{})
+	return ask(ctx, dir, func(c controlpb.ControlClient) (*Report, error) {
+		answer, err := c.CheckStore(ctx, &controlpb.CheckStoreRequest{})
 		if err != nil {
 			return nil, err
 		}

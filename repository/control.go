@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
+	controlpb "github.com/countersign-ota/countersign/proto/countersign/control/v1"
 	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/proto/reason/status"
 	"github.com/countersign-ota/countersign/repository/internal/audit"
@@ -30,7 +30,7 @@ func (s *Server) serveControl() (stop func(), err error) {
 		return nil, err
 	}
 	g := grpc.NewServer(grpc.MaxRecvMsgSize(maxControl), grpc.MaxSendMsgSize(maxControl), grpc.UnaryInterceptor(s.controlCall))
-	pb.RegisterControlServer(g, &controlService{s: s})
+	controlpb.RegisterControlServer(g, &controlService{s: s})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := g.Serve(l); err != nil {
@@ -69,46 +69,46 @@ func (s *Server) controlCall(ctx context.Context, req any, info *grpc.UnaryServe
 
 // controlService is what commands beside the server ask for.
 type controlService struct {
-	pb.UnimplementedControlServer
+	controlpb.UnimplementedControlServer
 	s *Server
 }
 
-func (c *controlService) CheckStore(ctx context.Context, _ *pb.CheckStoreRequest) (*pb.CheckStoreResponse, error) {
+func (c *controlService) CheckStore(ctx context.Context, _ *controlpb.CheckStoreRequest) (*controlpb.CheckStoreResponse, error) {
 	r, err := checkOpen(ctx, c.s.cfg.Dir, c.s.db, c.s.cfg.Now())
 	if err != nil {
 		return nil, err
 	}
-	answer := &pb.CheckStoreResponse{Checked: map[string]int64{}}
+	answer := &controlpb.CheckStoreResponse{Checked: map[string]int64{}}
 	for what, n := range r.Checked {
 		answer.Checked[what] = int64(n)
 	}
 	for _, p := range r.Problems {
-		answer.Problems = append(answer.Problems, &pb.CheckProblem{Where: p.Where, Reason: string(reason.Of(p.Err)), Message: p.Err.Error()})
+		answer.Problems = append(answer.Problems, &controlpb.CheckProblem{Where: p.Where, Reason: string(reason.Of(p.Err)), Message: p.Err.Error()})
 	}
 	return answer, nil
 }
 
-func (c *controlService) Backup(ctx context.Context, q *pb.BackupRequest) (*pb.BackupResponse, error) {
+func (c *controlService) Backup(ctx context.Context, q *controlpb.BackupRequest) (*controlpb.BackupResponse, error) {
 	b := &backup{ctx: ctx, cfg: &c.s.cfg, config: q.GetConfig(), db: c.s.db, now: c.s.cfg.Now(), dest: q.GetDest()}
 	m, err := b.write()
 	if err != nil {
 		return nil, err
 	}
 	data, err := m.Bytes()
-	return &pb.BackupResponse{Manifest: data}, err
+	return &controlpb.BackupResponse{Manifest: data}, err
 }
 
-func (c *controlService) PlanRecovery(ctx context.Context, q *pb.PlanRecoveryRequest) (*pb.PlanRecoveryResponse, error) {
+func (c *controlService) PlanRecovery(ctx context.Context, q *controlpb.PlanRecoveryRequest) (*controlpb.PlanRecoveryResponse, error) {
 	return c.s.pub.PlanRecovery(ctx, q.GetEvents())
 }
 
-func (c *controlService) Recover(ctx context.Context, q *pb.RecoverRequest) (*pb.RecoverResponse, error) {
+func (c *controlService) Recover(ctx context.Context, q *controlpb.RecoverRequest) (*controlpb.RecoverResponse, error) {
 	return c.s.recover(ctx, q)
 }
 
 // control is a connection to the running server of a directory.
 type control struct {
-	pb.ControlClient
+	controlpb.ControlClient
 	conn *grpc.ClientConn
 }
 
@@ -136,11 +136,11 @@ func connectControl(ctx context.Context, dir string) (*control, error) {
 		_ = first.Close()
 		return nil, err
 	}
-	return &control{pb.NewControlClient(conn), conn}, nil
+	return &control{controlpb.NewControlClient(conn), conn}, nil
 }
 
 // ask runs a call on the control socket of the server that runs in dir, else local, on the directory.
-func ask[T any](ctx context.Context, dir string, remote func(pb.ControlClient) (T, error), local func() (T, error)) (T, error) {
+func ask[T any](ctx context.Context, dir string, remote func(controlpb.ControlClient) (T, error), local func() (T, error)) (T, error) {
 	var none T
 	c, err := connectControl(ctx, dir)
 	if err != nil {

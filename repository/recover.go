@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/countersign-ota/countersign/internal/durable"
+	controlpb "github.com/countersign-ota/countersign/proto/countersign/control/v1"
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
 	"github.com/countersign-ota/countersign/proto/enroll"
 	"github.com/countersign-ota/countersign/proto/reason"
@@ -17,13 +18,13 @@ import (
 type (
 	// EventFile is an event file that recovery takes role files from: its base, and what it proposes where
 	// the quorum is complete.
-	EventFile = pb.EventFile
+	EventFile = controlpb.EventFile
 	// RecoveryPlan says what Recover would do.
-	RecoveryPlan = pb.PlanRecoveryResponse
+	RecoveryPlan = controlpb.PlanRecoveryResponse
 	// Recovery is what a person agreed to.
-	Recovery = pb.RecoverRequest
+	Recovery = controlpb.RecoverRequest
 	// Recovered says what stands after Recover.
-	Recovered = pb.RecoverResponse
+	Recovered = controlpb.RecoverResponse
 )
 
 // MaxEventFile bounds an event file in bytes.
@@ -38,8 +39,8 @@ func PlanRecovery(ctx context.Context, cfg Config, events []*EventFile) (*Recove
 	if len(events) > maxEventFiles {
 		return nil, reason.Errorf(reason.UsageError, "%d event files, at most %d are taken", len(events), maxEventFiles)
 	}
-	return ask(ctx, cfg.Dir, func(c pb.ControlClient) (*RecoveryPlan, error) {
-		return c.PlanRecovery(ctx, &pb.PlanRecoveryRequest{Events: events})
+	return ask(ctx, cfg.Dir, func(c controlpb.ControlClient) (*RecoveryPlan, error) {
+		return c.PlanRecovery(ctx, &controlpb.PlanRecoveryRequest{Events: events})
 	}, func() (*RecoveryPlan, error) {
 		return opened(ctx, cfg, func(s *Server) (*RecoveryPlan, error) { return s.pub.PlanRecovery(ctx, events) })
 	})
@@ -50,7 +51,7 @@ func PlanRecovery(ctx context.Context, cfg Config, events []*EventFile) (*Recove
 // ones. Reasons: busy (the plan is not what it would be now), repository-behind-field, not-found,
 // permission, and those of Open.
 func Recover(ctx context.Context, cfg Config, q *Recovery) (*Recovered, error) {
-	return ask(ctx, cfg.Dir, func(c pb.ControlClient) (*Recovered, error) { return c.Recover(ctx, q) },
+	return ask(ctx, cfg.Dir, func(c controlpb.ControlClient) (*Recovered, error) { return c.Recover(ctx, q) },
 		func() (*Recovered, error) {
 			return opened(ctx, cfg, func(s *Server) (*Recovered, error) { return s.recover(ctx, q) })
 		})
@@ -104,8 +105,8 @@ func (s *Server) recover(ctx context.Context, q *Recovery) (*Recovered, error) {
 // the configuration as the server uses it, and the file's bytes. Reasons: exists, usage, locked,
 // disk-full.
 func Backup(ctx context.Context, cfg Config, config []byte, dest string) (*Manifest, error) {
-	data, err := ask(ctx, cfg.Dir, func(c pb.ControlClient) ([]byte, error) {
-		answer, err := c.Backup(ctx, &pb.BackupRequest{Dest: dest, Config: config})
+	data, err := ask(ctx, cfg.Dir, func(c controlpb.ControlClient) ([]byte, error) {
+		answer, err := c.Backup(ctx, &controlpb.BackupRequest{Dest: dest, Config: config})
 		return answer.GetManifest(), err
 	}, func() ([]byte, error) {
 		m, err := backupStopped(ctx, cfg, config, dest)

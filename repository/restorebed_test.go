@@ -14,6 +14,7 @@ import (
 	grpcstatus "google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	controlpb "github.com/countersign-ota/countersign/proto/countersign/control/v1"
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
 	"github.com/countersign-ota/countersign/proto/enroll"
 	"github.com/countersign-ota/countersign/proto/metadata"
@@ -143,7 +144,7 @@ func (b *bed) exported(id string) *repository.EventFile {
 }
 
 // roleOf returns the line of a role in a plan.
-func roleOf(p *repository.RecoveryPlan, r, role string) *pb.RecoveryRole {
+func roleOf(p *repository.RecoveryPlan, r, role string) *controlpb.RecoveryRole {
 	for _, l := range p.GetRoles() {
 		if l.GetRepository() == r && l.GetRole() == role {
 			return l

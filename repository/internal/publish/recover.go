@@ -10,7 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
+	controlpb "github.com/countersign-ota/countersign/proto/countersign/control/v1"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/repository/internal/audit"
@@ -35,7 +35,7 @@ type recovery struct {
 	// restored says that the store is a copy that was not recovered yet, and since when.
 	restored string
 	kept     []store.Newer
-	refused  []*pb.RefusedFile
+	refused  []*controlpb.RefusedFile
 	taken    []fate
 	files    []eventFile
 	// snapshot and timestamp are signed, or unsigned says why they cannot be.
@@ -46,7 +46,7 @@ type recovery struct {
 	// people changes operators, devices and tokens; nil in a plan.
 	people func(store.Tx) error
 
-	plan *pb.PlanRecoveryResponse
+	plan *controlpb.PlanRecoveryResponse
 	// named are the files that roles in force name, once they were judged.
 	named []NamedFile
 	entry uint64
@@ -76,7 +76,7 @@ var errPlanned = errors.New("publish: only planned")
 // PlanRecovery says what Recover would do: which newer role files it would take, of those that tools have
 // shown and of those in event files, and all that follows. It changes nothing. Reasons:
 // repository-behind-field (what was shown does not hang together), limit.
-func (p *Publisher) PlanRecovery(ctx context.Context, events []*pb.EventFile) (*pb.PlanRecoveryResponse, error) {
+func (p *Publisher) PlanRecovery(ctx context.Context, events []*controlpb.EventFile) (*controlpb.PlanRecoveryResponse, error) {
 	done, err := p.take(ctx)
 	if err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func (p *Publisher) PlanRecovery(ctx context.Context, events []*pb.EventFile) (*
 // Recover carries out the plan with this id, whole or not at all, in one transaction that also changes
 // people; then signing, opening and publishing go on. Reasons: those of PlanRecovery, busy (the plan is
 // not what it would be now).
-func (p *Publisher) Recover(ctx context.Context, by string, events []*pb.EventFile, id []byte, people func(store.Tx) error) (*pb.RecoverResponse, error) {
+func (p *Publisher) Recover(ctx context.Context, by string, events []*controlpb.EventFile, id []byte, people func(store.Tx) error) (*controlpb.RecoverResponse, error) {
 	done, err := p.take(ctx)
 	if err != nil {
 		return nil, err
@@ -123,7 +123,7 @@ func (p *Publisher) Recover(ctx context.Context, by string, events []*pb.EventFi
 	if err != nil {
 		return nil, err
 	}
-	answer := &pb.RecoverResponse{Done: r.plan, Entry: r.entry}
+	answer := &controlpb.RecoverResponse{Done: r.plan, Entry: r.entry}
 	for _, f := range r.online {
 		if f.role == metadata.Snapshot {
 			answer.Snapshot = f.version
@@ -137,8 +137,8 @@ func (p *Publisher) Recover(ctx context.Context, by string, events []*pb.EventFi
 
 // onlyPeople changes people where there is nothing to recover, or where that was done and the process died
 // before anybody had the tokens.
-func (r *recovery) onlyPeople() (*pb.RecoverResponse, error) {
-	answer := &pb.RecoverResponse{Done: r.plan}
+func (r *recovery) onlyPeople() (*controlpb.RecoverResponse, error) {
+	answer := &controlpb.RecoverResponse{Done: r.plan}
 	return answer, r.p.Store.Update(r.ctx, func(tx store.Tx) (err error) {
 		if answer.Entry, err = tx.Audit(audit.Entry(r.now, r.by, "server.recover", r.p.Deployment, "people only")); err != nil {
 			return err
@@ -148,7 +148,7 @@ func (r *recovery) onlyPeople() (*pb.RecoverResponse, error) {
 }
 
 // recovery prepares one and plans it; the caller has the turn.
-func (p *Publisher) recovery(ctx context.Context, events []*pb.EventFile) (*recovery, error) {
+func (p *Publisher) recovery(ctx context.Context, events []*controlpb.EventFile) (*recovery, error) {
 	r := &recovery{p: p, ctx: ctx, now: p.Now(), by: audit.Server}
 	err := p.Store.View(ctx, func(v store.View) (err error) {
 		if r.restored, err = v.Meta(store.MetaRestored); missing(err) != nil {
@@ -188,7 +188,7 @@ func (p *Publisher) recovery(ctx context.Context, events []*pb.EventFile) (*reco
 func (r *recovery) due() bool { return r.restored != "" || len(r.taken) > 0 || len(r.kept) > 0 }
 
 // choose judges all files that were shown.
-func (r *recovery) choose(events []*pb.EventFile) error {
+func (r *recovery) choose(events []*controlpb.EventFile) error {
 	var shown []Shown
 	for _, k := range r.kept {
 		shown = append(shown, shownOf(k))
@@ -196,7 +196,7 @@ func (r *recovery) choose(events []*pb.EventFile) error {
 	for _, e := range events {
 		files, err := r.read(e)
 		if err != nil {
-			r.refused = append(r.refused, &pb.RefusedFile{From: "file " + e.GetName(), Reason: string(reason.Of(err)), Message: err.Error()})
+			r.refused = append(r.refused, &controlpb.RefusedFile{From: "file " + e.GetName(), Reason: string(reason.Of(err)), Message: err.Error()})
 			continue
 		}
 		shown = append(shown, files...)
@@ -211,7 +211,7 @@ func (r *recovery) choose(events []*pb.EventFile) error {
 		}
 		// That an event file also carries what was in force long ago is no news.
 		if f.err != nil && !reason.Is(f.err, reason.Rollback) {
-			r.refused = append(r.refused, &pb.RefusedFile{
+			r.refused = append(r.refused, &controlpb.RefusedFile{
 				From: f.From, Repository: string(f.Repository), Role: f.Role, Version: f.version,
 				Reason: string(reason.Of(f.err)), Message: f.err.Error(),
 			})
@@ -263,8 +263,8 @@ func (r *recovery) problems() (map[string]bool, error) {
 	return found, err
 }
 
-func (r *recovery) newPlan() *pb.PlanRecoveryResponse {
-	return &pb.PlanRecoveryResponse{Restored: r.restored, Due: r.due(), Refused: r.refused, Unsigned: r.unsigned}
+func (r *recovery) newPlan() *controlpb.PlanRecoveryResponse {
+	return &controlpb.PlanRecoveryResponse{Restored: r.restored, Due: r.due(), Refused: r.refused, Unsigned: r.unsigned}
 }
 
 // begin writes the first entry, which names the last one of the log as it was restored.

@@ -3,6 +3,7 @@ package publish
 import (
 	"fmt"
 
+	controlpb "github.com/countersign-ota/countersign/proto/countersign/control/v1"
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
@@ -25,7 +26,7 @@ type content struct {
 
 // read returns the role files that an event file carries: its base, and where the quorum is complete
 // also what it proposes. The base is verified from this server's own roots on, as far as both go.
-func (r *recovery) read(f *pb.EventFile) ([]Shown, error) {
+func (r *recovery) read(f *controlpb.EventFile) ([]Shown, error) {
 	e, err := event.Parse(f.GetEvent())
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	controlpb "github.com/countersign-ota/countersign/proto/countersign/control/v1"
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/repository/internal/audit"
@@ -195,7 +196,7 @@ func (r *recovery) list() error {
 			return err
 		}
 		for _, o := range operators {
-			r.plan.Subjects = append(r.plan.Subjects, &pb.RecoverySubject{
+			r.plan.Subjects = append(r.plan.Subjects, &controlpb.RecoverySubject{
 				Name: "operator/" + o.ID, Revoked: o.Record.GetRevoked(), EnrolledAt: o.Record.GetEnrolledAt(),
 			})
 		}
@@ -203,7 +204,7 @@ func (r *recovery) list() error {
 			if err != nil {
 				return err
 			}
-			r.plan.Subjects = append(r.plan.Subjects, &pb.RecoverySubject{
+			r.plan.Subjects = append(r.plan.Subjects, &controlpb.RecoverySubject{
 				Name: "device/" + d.ID, Revoked: d.Record.GetRevoked(), EnrolledAt: d.Record.GetEnrolledAt(),
 			})
 		}
@@ -212,7 +213,7 @@ func (r *recovery) list() error {
 }
 
 func (r *recovery) listRoles(v store.View) error {
-	lines := map[rolePlace]*pb.RecoveryRole{}
+	lines := map[rolePlace]*controlpb.RecoveryRole{}
 	for _, repository := range []metadata.Repository{metadata.Image, metadata.Director} {
 		roles, err := v.Roles(repository)
 		if err != nil {
@@ -220,7 +221,7 @@ func (r *recovery) listRoles(v store.View) error {
 		}
 		for _, role := range roles {
 			if role.Role != metadata.Snapshot && role.Role != metadata.Timestamp {
-				lines[rolePlace{repository, role.Role}] = &pb.RecoveryRole{
+				lines[rolePlace{repository, role.Role}] = &controlpb.RecoveryRole{
 					Repository: string(repository), Role: role.Role, Here: role.Version, Newest: role.Version,
 				}
 			}
@@ -229,7 +230,7 @@ func (r *recovery) listRoles(v store.View) error {
 	for _, f := range r.taken {
 		line := lines[f.place()]
 		if line == nil {
-			line = &pb.RecoveryRole{Repository: string(f.Repository), Role: f.Role}
+			line = &controlpb.RecoveryRole{Repository: string(f.Repository), Role: f.Role}
 			lines[f.place()] = line
 		}
 		if f.version > line.GetNewest() {
@@ -239,7 +240,7 @@ func (r *recovery) listRoles(v store.View) error {
 	for _, line := range lines {
 		r.plan.Roles = append(r.plan.Roles, line)
 	}
-	slices.SortFunc(r.plan.Roles, func(a, b *pb.RecoveryRole) int {
+	slices.SortFunc(r.plan.Roles, func(a, b *controlpb.RecoveryRole) int {
 		return cmp.Or(-cmp.Compare(a.GetRepository(), b.GetRepository()), cmp.Compare(a.GetRole(), b.GetRole()))
 	})
 	return nil

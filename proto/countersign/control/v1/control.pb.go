@@ -2,9 +2,9 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        (unknown)
-// source: countersign/v1/control.proto
+// source: countersign/control/v1/control.proto
 
-package countersignv1
+package controlv1
 
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -30,7 +30,7 @@ type CheckStoreRequest struct {
 
 func (x *CheckStoreRequest) Reset() {
 	*x = CheckStoreRequest{}
-	mi := &file_countersign_v1_control_proto_msgTypes[0]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -42,7 +42,7 @@ func (x *CheckStoreRequest) String() string {
 func (*CheckStoreRequest) ProtoMessage() {}
 
 func (x *CheckStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_control_proto_msgTypes[0]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -55,7 +55,7 @@ func (x *CheckStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStoreRequest.ProtoReflect.Descriptor instead.
 func (*CheckStoreRequest) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_control_proto_rawDescGZIP(), []int{0}
+	return file_countersign_control_v1_control_proto_rawDescGZIP(), []int{0}
 }
 
 // CheckStoreResponse says what was looked at and what is wrong.
@@ -71,7 +71,7 @@ type CheckStoreResponse struct {
 
 func (x *CheckStoreResponse) Reset() {
 	*x = CheckStoreResponse{}
-	mi := &file_countersign_v1_control_proto_msgTypes[1]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -83,7 +83,7 @@ func (x *CheckStoreResponse) String() string {
 func (*CheckStoreResponse) ProtoMessage() {}
 
 func (x *CheckStoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_control_proto_msgTypes[1]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -96,7 +96,7 @@ func (x *CheckStoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStoreResponse.ProtoReflect.Descriptor instead.
 func (*CheckStoreResponse) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_control_proto_rawDescGZIP(), []int{1}
+	return file_countersign_control_v1_control_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *CheckStoreResponse) GetChecked() map[string]int64 {
@@ -128,7 +128,7 @@ type CheckProblem struct {
 
 func (x *CheckProblem) Reset() {
 	*x = CheckProblem{}
-	mi := &file_countersign_v1_control_proto_msgTypes[2]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -140,7 +140,7 @@ func (x *CheckProblem) String() string {
 func (*CheckProblem) ProtoMessage() {}
 
 func (x *CheckProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_control_proto_msgTypes[2]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -153,7 +153,7 @@ func (x *CheckProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckProblem.ProtoReflect.Descriptor instead.
 func (*CheckProblem) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_control_proto_rawDescGZIP(), []int{2}
+	return file_countersign_control_v1_control_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CheckProblem) GetWhere() string {
@@ -190,7 +190,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_countersign_v1_control_proto_msgTypes[3]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -202,7 +202,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_control_proto_msgTypes[3]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -215,7 +215,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_countersign_control_v1_control_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *BackupRequest) GetDest() string {
@@ -243,7 +243,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_countersign_v1_control_proto_msgTypes[4]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -255,7 +255,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_control_proto_msgTypes[4]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -268,7 +268,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_countersign_control_v1_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *BackupResponse) GetManifest() []byte {
@@ -291,7 +291,7 @@ type EventFile struct {
 
 func (x *EventFile) Reset() {
 	*x = EventFile{}
-	mi := &file_countersign_v1_control_proto_msgTypes[5]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -303,7 +303,7 @@ func (x *EventFile) String() string {
 func (*EventFile) ProtoMessage() {}
 
 func (x *EventFile) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_control_proto_msgTypes[5]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -316,7 +316,7 @@ func (x *EventFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFile.ProtoReflect.Descriptor instead.
 func (*EventFile) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_countersign_control_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EventFile) GetName() string {
@@ -344,7 +344,7 @@ type PlanRecoveryRequest struct {
 
 func (x *PlanRecoveryRequest) Reset() {
 	*x = PlanRecoveryRequest{}
-	mi := &file_countersign_v1_control_proto_msgTypes[6]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -356,7 +356,7 @@ func (x *PlanRecoveryRequest) String() string {
 func (*PlanRecoveryRequest) ProtoMessage() {}
 
 func (x *PlanRecoveryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_control_proto_msgTypes[6]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -369,7 +369,7 @@ func (x *PlanRecoveryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRecoveryRequest.ProtoReflect.Descriptor instead.
 func (*PlanRecoveryRequest) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_control_proto_rawDescGZIP(), []int{6}
+	return file_countersign_control_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PlanRecoveryRequest) GetEvents() []*EventFile {
@@ -398,7 +398,7 @@ type RecoveryRole struct {
 
 func (x *RecoveryRole) Reset() {
 	*x = RecoveryRole{}
-	mi := &file_countersign_v1_control_proto_msgTypes[7]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -410,7 +410,7 @@ func (x *RecoveryRole) String() string {
 func (*RecoveryRole) ProtoMessage() {}
 
 func (x *RecoveryRole) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_control_proto_msgTypes[7]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -423,7 +423,7 @@ func (x *RecoveryRole) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoveryRole.ProtoReflect.Descriptor instead.
 func (*RecoveryRole) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_control_proto_rawDescGZIP(), []int{7}
+	return file_countersign_control_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RecoveryRole) GetRepository() string {
@@ -482,7 +482,7 @@ type RefusedFile struct {
 
 func (x *RefusedFile) Reset() {
 	*x = RefusedFile{}
-	mi := &file_countersign_v1_control_proto_msgTypes[8]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -494,7 +494,7 @@ func (x *RefusedFile) String() string {
 func (*RefusedFile) ProtoMessage() {}
 
 func (x *RefusedFile) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_control_proto_msgTypes[8]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -507,7 +507,7 @@ func (x *RefusedFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedFile.ProtoReflect.Descriptor instead.
 func (*RefusedFile) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_countersign_control_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RefusedFile) GetFrom() string {
@@ -567,7 +567,7 @@ type RecoverySubject struct {
 
 func (x *RecoverySubject) Reset() {
 	*x = RecoverySubject{}
-	mi := &file_countersign_v1_control_proto_msgTypes[9]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -579,7 +579,7 @@ func (x *RecoverySubject) String() string {
 func (*RecoverySubject) ProtoMessage() {}
 
 func (x *RecoverySubject) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_control_proto_msgTypes[9]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -592,7 +592,7 @@ func (x *RecoverySubject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverySubject.ProtoReflect.Descriptor instead.
 func (*RecoverySubject) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_countersign_control_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RecoverySubject) GetName() string {
@@ -647,7 +647,7 @@ type PlanRecoveryResponse struct {
 
 func (x *PlanRecoveryResponse) Reset() {
 	*x = PlanRecoveryResponse{}
-	mi := &file_countersign_v1_control_proto_msgTypes[10]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -659,7 +659,7 @@ func (x *PlanRecoveryResponse) String() string {
 func (*PlanRecoveryResponse) ProtoMessage() {}
 
 func (x *PlanRecoveryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_control_proto_msgTypes[10]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -672,7 +672,7 @@ func (x *PlanRecoveryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRecoveryResponse.ProtoReflect.Descriptor instead.
 func (*PlanRecoveryResponse) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_countersign_control_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PlanRecoveryResponse) GetId() []byte {
@@ -769,7 +769,7 @@ type RecoverRequest struct {
 
 func (x *RecoverRequest) Reset() {
 	*x = RecoverRequest{}
-	mi := &file_countersign_v1_control_proto_msgTypes[11]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -781,7 +781,7 @@ func (x *RecoverRequest) String() string {
 func (*RecoverRequest) ProtoMessage() {}
 
 func (x *RecoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_control_proto_msgTypes[11]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -794,7 +794,7 @@ func (x *RecoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverRequest.ProtoReflect.Descriptor instead.
 func (*RecoverRequest) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_countersign_control_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RecoverRequest) GetEvents() []*EventFile {
@@ -844,7 +844,7 @@ type RecoverResponse struct {
 
 func (x *RecoverResponse) Reset() {
 	*x = RecoverResponse{}
-	mi := &file_countersign_v1_control_proto_msgTypes[12]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -856,7 +856,7 @@ func (x *RecoverResponse) String() string {
 func (*RecoverResponse) ProtoMessage() {}
 
 func (x *RecoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_countersign_v1_control_proto_msgTypes[12]
+	mi := &file_countersign_control_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -869,7 +869,7 @@ func (x *RecoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverResponse.ProtoReflect.Descriptor instead.
 func (*RecoverResponse) Descriptor() ([]byte, []int) {
-	return file_countersign_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_countersign_control_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RecoverResponse) GetDone() *PlanRecoveryResponse {
@@ -907,15 +907,15 @@ func (x *RecoverResponse) GetTimestamp() int64 {
 	return 0
 }
 
-var File_countersign_v1_control_proto protoreflect.FileDescriptor
+var File_countersign_control_v1_control_proto protoreflect.FileDescriptor
 
-const file_countersign_v1_control_proto_rawDesc = "" +
+const file_countersign_control_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x1ccountersign/v1/control.proto\x12\x0ecountersign.v1\"\x13\n" +
-	"\x11CheckStoreRequest\"\xd5\x01\n" +
-	"\x12CheckStoreResponse\x12I\n" +
-	"\achecked\x18\x01 \x03(\v2/.countersign.v1.CheckStoreResponse.CheckedEntryR\achecked\x128\n" +
-	"\bproblems\x18\x02 \x03(\v2\x1c.countersign.v1.CheckProblemR\bproblems\x1a:\n" +
+	"$countersign/control/v1/control.proto\x12\x16countersign.control.v1\"\x13\n" +
+	"\x11CheckStoreRequest\"\xe5\x01\n" +
+	"\x12CheckStoreResponse\x12Q\n" +
+	"\achecked\x18\x01 \x03(\v27.countersign.control.v1.CheckStoreResponse.CheckedEntryR\achecked\x12@\n" +
+	"\bproblems\x18\x02 \x03(\v2$.countersign.control.v1.CheckProblemR\bproblems\x1a:\n" +
 	"\fCheckedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"V\n" +
@@ -930,9 +930,9 @@ const file_countersign_v1_control_proto_rawDesc = "" +
 	"\bmanifest\x18\x01 \x01(\fR\bmanifest\"5\n" +
 	"\tEventFile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05event\x18\x02 \x01(\fR\x05event\"H\n" +
-	"\x13PlanRecoveryRequest\x121\n" +
-	"\x06events\x18\x01 \x03(\v2\x19.countersign.v1.EventFileR\x06events\"\x82\x01\n" +
+	"\x05event\x18\x02 \x01(\fR\x05event\"P\n" +
+	"\x13PlanRecoveryRequest\x129\n" +
+	"\x06events\x18\x01 \x03(\v2!.countersign.control.v1.EventFileR\x06events\"\x82\x01\n" +
 	"\fRecoveryRole\x12\x1e\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\tR\n" +
@@ -954,85 +954,85 @@ const file_countersign_v1_control_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\arevoked\x18\x02 \x01(\bR\arevoked\x12\x1f\n" +
 	"\venrolled_at\x18\x03 \x01(\x03R\n" +
-	"enrolledAt\"\x81\x03\n" +
+	"enrolledAt\"\x99\x03\n" +
 	"\x14PlanRecoveryResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1a\n" +
 	"\brestored\x18\x02 \x01(\tR\brestored\x12\x10\n" +
 	"\x03due\x18\x03 \x01(\bR\x03due\x12\x1d\n" +
 	"\n" +
-	"last_entry\x18\x04 \x01(\x04R\tlastEntry\x122\n" +
-	"\x05roles\x18\x05 \x03(\v2\x1c.countersign.v1.RecoveryRoleR\x05roles\x125\n" +
-	"\arefused\x18\x06 \x03(\v2\x1b.countersign.v1.RefusedFileR\arefused\x12\x16\n" +
+	"last_entry\x18\x04 \x01(\x04R\tlastEntry\x12:\n" +
+	"\x05roles\x18\x05 \x03(\v2$.countersign.control.v1.RecoveryRoleR\x05roles\x12=\n" +
+	"\arefused\x18\x06 \x03(\v2#.countersign.control.v1.RefusedFileR\arefused\x12\x16\n" +
 	"\x06tokens\x18\a \x01(\x05R\x06tokens\x12\x16\n" +
-	"\x06events\x18\b \x03(\tR\x06events\x12;\n" +
-	"\bsubjects\x18\t \x03(\v2\x1f.countersign.v1.RecoverySubjectR\bsubjects\x12\x18\n" +
+	"\x06events\x18\b \x03(\tR\x06events\x12C\n" +
+	"\bsubjects\x18\t \x03(\v2'.countersign.control.v1.RecoverySubjectR\bsubjects\x12\x18\n" +
 	"\amissing\x18\n" +
 	" \x03(\tR\amissing\x12\x1a\n" +
-	"\bunsigned\x18\v \x01(\tR\bunsigned\"\x87\x01\n" +
-	"\x0eRecoverRequest\x121\n" +
-	"\x06events\x18\x01 \x03(\v2\x19.countersign.v1.EventFileR\x06events\x12\x12\n" +
+	"\bunsigned\x18\v \x01(\tR\bunsigned\"\x8f\x01\n" +
+	"\x0eRecoverRequest\x129\n" +
+	"\x06events\x18\x01 \x03(\v2!.countersign.control.v1.EventFileR\x06events\x12\x12\n" +
 	"\x04plan\x18\x02 \x01(\fR\x04plan\x12\x16\n" +
 	"\x06revoke\x18\x03 \x03(\tR\x06revoke\x12\x16\n" +
-	"\x06invite\x18\x04 \x03(\tR\x06invite\"\xb3\x01\n" +
-	"\x0fRecoverResponse\x128\n" +
-	"\x04done\x18\x01 \x01(\v2$.countersign.v1.PlanRecoveryResponseR\x04done\x12\x14\n" +
+	"\x06invite\x18\x04 \x03(\tR\x06invite\"\xbb\x01\n" +
+	"\x0fRecoverResponse\x12@\n" +
+	"\x04done\x18\x01 \x01(\v2,.countersign.control.v1.PlanRecoveryResponseR\x04done\x12\x14\n" +
 	"\x05entry\x18\x02 \x01(\x04R\x05entry\x12\x16\n" +
 	"\x06tokens\x18\x03 \x03(\tR\x06tokens\x12\x1a\n" +
 	"\bsnapshot\x18\x04 \x01(\x03R\bsnapshot\x12\x1c\n" +
-	"\ttimestamp\x18\x05 \x01(\x03R\ttimestamp2\xce\x02\n" +
-	"\aControl\x12S\n" +
+	"\ttimestamp\x18\x05 \x01(\x03R\ttimestamp2\x8e\x03\n" +
+	"\aControl\x12c\n" +
 	"\n" +
-	"CheckStore\x12!.countersign.v1.CheckStoreRequest\x1a\".countersign.v1.CheckStoreResponse\x12G\n" +
-	"\x06Backup\x12\x1d.countersign.v1.BackupRequest\x1a\x1e.countersign.v1.BackupResponse\x12Y\n" +
-	"\fPlanRecovery\x12#.countersign.v1.PlanRecoveryRequest\x1a$.countersign.v1.PlanRecoveryResponse\x12J\n" +
-	"\aRecover\x12\x1e.countersign.v1.RecoverRequest\x1a\x1f.countersign.v1.RecoverResponseBKZIgithub.com/countersign-ota/countersign/proto/countersign/v1;countersignv1b\x06proto3"
+	"CheckStore\x12).countersign.control.v1.CheckStoreRequest\x1a*.countersign.control.v1.CheckStoreResponse\x12W\n" +
+	"\x06Backup\x12%.countersign.control.v1.BackupRequest\x1a&.countersign.control.v1.BackupResponse\x12i\n" +
+	"\fPlanRecovery\x12+.countersign.control.v1.PlanRecoveryRequest\x1a,.countersign.control.v1.PlanRecoveryResponse\x12Z\n" +
+	"\aRecover\x12&.countersign.control.v1.RecoverRequest\x1a'.countersign.control.v1.RecoverResponseBOZMgithub.com/countersign-ota/countersign/proto/countersign/control/v1;controlv1b\x06proto3"
 
 var (
-	file_countersign_v1_control_proto_rawDescOnce sync.Once
-	file_countersign_v1_control_proto_rawDescData []byte
+	file_countersign_control_v1_control_proto_rawDescOnce sync.Once
+	file_countersign_control_v1_control_proto_rawDescData []byte
 )
 
-func file_countersign_v1_control_proto_rawDescGZIP() []byte {
-	file_countersign_v1_control_proto_rawDescOnce.Do(func() {
-		file_countersign_v1_control_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_countersign_v1_control_proto_rawDesc), len(file_countersign_v1_control_proto_rawDesc)))
+func file_countersign_control_v1_control_proto_rawDescGZIP() []byte {
+	file_countersign_control_v1_control_proto_rawDescOnce.Do(func() {
+		file_countersign_control_v1_control_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_countersign_control_v1_control_proto_rawDesc), len(file_countersign_control_v1_control_proto_rawDesc)))
 	})
-	return file_countersign_v1_control_proto_rawDescData
+	return file_countersign_control_v1_control_proto_rawDescData
 }
 
-var file_countersign_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
-var file_countersign_v1_control_proto_goTypes = []any{
-	(*CheckStoreRequest)(nil),    // 0: countersign.v1.CheckStoreRequest
-	(*CheckStoreResponse)(nil),   // 1: countersign.v1.CheckStoreResponse
-	(*CheckProblem)(nil),         // 2: countersign.v1.CheckProblem
-	(*BackupRequest)(nil),        // 3: countersign.v1.BackupRequest
-	(*BackupResponse)(nil),       // 4: countersign.v1.BackupResponse
-	(*EventFile)(nil),            // 5: countersign.v1.EventFile
-	(*PlanRecoveryRequest)(nil),  // 6: countersign.v1.PlanRecoveryRequest
-	(*RecoveryRole)(nil),         // 7: countersign.v1.RecoveryRole
-	(*RefusedFile)(nil),          // 8: countersign.v1.RefusedFile
-	(*RecoverySubject)(nil),      // 9: countersign.v1.RecoverySubject
-	(*PlanRecoveryResponse)(nil), // 10: countersign.v1.PlanRecoveryResponse
-	(*RecoverRequest)(nil),       // 11: countersign.v1.RecoverRequest
-	(*RecoverResponse)(nil),      // 12: countersign.v1.RecoverResponse
-	nil,                          // 13: countersign.v1.CheckStoreResponse.CheckedEntry
+var file_countersign_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_countersign_control_v1_control_proto_goTypes = []any{
+	(*CheckStoreRequest)(nil),    // 0: countersign.control.v1.CheckStoreRequest
+	(*CheckStoreResponse)(nil),   // 1: countersign.control.v1.CheckStoreResponse
+	(*CheckProblem)(nil),         // 2: countersign.control.v1.CheckProblem
+	(*BackupRequest)(nil),        // 3: countersign.control.v1.BackupRequest
+	(*BackupResponse)(nil),       // 4: countersign.control.v1.BackupResponse
+	(*EventFile)(nil),            // 5: countersign.control.v1.EventFile
+	(*PlanRecoveryRequest)(nil),  // 6: countersign.control.v1.PlanRecoveryRequest
+	(*RecoveryRole)(nil),         // 7: countersign.control.v1.RecoveryRole
+	(*RefusedFile)(nil),          // 8: countersign.control.v1.RefusedFile
+	(*RecoverySubject)(nil),      // 9: countersign.control.v1.RecoverySubject
+	(*PlanRecoveryResponse)(nil), // 10: countersign.control.v1.PlanRecoveryResponse
+	(*RecoverRequest)(nil),       // 11: countersign.control.v1.RecoverRequest
+	(*RecoverResponse)(nil),      // 12: countersign.control.v1.RecoverResponse
+	nil,                          // 13: countersign.control.v1.CheckStoreResponse.CheckedEntry
 }
-var file_countersign_v1_control_proto_depIdxs = []int32{
-	13, // 0: countersign.v1.CheckStoreResponse.checked:type_name -> countersign.v1.CheckStoreResponse.CheckedEntry
-	2,  // 1: countersign.v1.CheckStoreResponse.problems:type_name -> countersign.v1.CheckProblem
-	5,  // 2: countersign.v1.PlanRecoveryRequest.events:type_name -> countersign.v1.EventFile
-	7,  // 3: countersign.v1.PlanRecoveryResponse.roles:type_name -> countersign.v1.RecoveryRole
-	8,  // 4: countersign.v1.PlanRecoveryResponse.refused:type_name -> countersign.v1.RefusedFile
-	9,  // 5: countersign.v1.PlanRecoveryResponse.subjects:type_name -> countersign.v1.RecoverySubject
-	5,  // 6: countersign.v1.RecoverRequest.events:type_name -> countersign.v1.EventFile
-	10, // 7: countersign.v1.RecoverResponse.done:type_name -> countersign.v1.PlanRecoveryResponse
-	0,  // 8: countersign.v1.Control.CheckStore:input_type -> countersign.v1.CheckStoreRequest
-	3,  // 9: countersign.v1.Control.Backup:input_type -> countersign.v1.BackupRequest
-	6,  // 10: countersign.v1.Control.PlanRecovery:input_type -> countersign.v1.PlanRecoveryRequest
-	11, // 11: countersign.v1.Control.Recover:input_type -> countersign.v1.RecoverRequest
-	1,  // 12: countersign.v1.Control.CheckStore:output_type -> countersign.v1.CheckStoreResponse
-	4,  // 13: countersign.v1.Control.Backup:output_type -> countersign.v1.BackupResponse
-	10, // 14: countersign.v1.Control.PlanRecovery:output_type -> countersign.v1.PlanRecoveryResponse
-	12, // 15: countersign.v1.Control.Recover:output_type -> countersign.v1.RecoverResponse
+var file_countersign_control_v1_control_proto_depIdxs = []int32{
+	13, // 0: countersign.control.v1.CheckStoreResponse.checked:type_name -> countersign.control.v1.CheckStoreResponse.CheckedEntry
+	2,  // 1: countersign.control.v1.CheckStoreResponse.problems:type_name -> countersign.control.v1.CheckProblem
+	5,  // 2: countersign.control.v1.PlanRecoveryRequest.events:type_name -> countersign.control.v1.EventFile
+	7,  // 3: countersign.control.v1.PlanRecoveryResponse.roles:type_name -> countersign.control.v1.RecoveryRole
+	8,  // 4: countersign.control.v1.PlanRecoveryResponse.refused:type_name -> countersign.control.v1.RefusedFile
+	9,  // 5: countersign.control.v1.PlanRecoveryResponse.subjects:type_name -> countersign.control.v1.RecoverySubject
+	5,  // 6: countersign.control.v1.RecoverRequest.events:type_name -> countersign.control.v1.EventFile
+	10, // 7: countersign.control.v1.RecoverResponse.done:type_name -> countersign.control.v1.PlanRecoveryResponse
+	0,  // 8: countersign.control.v1.Control.CheckStore:input_type -> countersign.control.v1.CheckStoreRequest
+	3,  // 9: countersign.control.v1.Control.Backup:input_type -> countersign.control.v1.BackupRequest
+	6,  // 10: countersign.control.v1.Control.PlanRecovery:input_type -> countersign.control.v1.PlanRecoveryRequest
+	11, // 11: countersign.control.v1.Control.Recover:input_type -> countersign.control.v1.RecoverRequest
+	1,  // 12: countersign.control.v1.Control.CheckStore:output_type -> countersign.control.v1.CheckStoreResponse
+	4,  // 13: countersign.control.v1.Control.Backup:output_type -> countersign.control.v1.BackupResponse
+	10, // 14: countersign.control.v1.Control.PlanRecovery:output_type -> countersign.control.v1.PlanRecoveryResponse
+	12, // 15: countersign.control.v1.Control.Recover:output_type -> countersign.control.v1.RecoverResponse
 	12, // [12:16] is the sub-list for method output_type
 	8,  // [8:12] is the sub-list for method input_type
 	8,  // [8:8] is the sub-list for extension type_name
@@ -1040,26 +1040,26 @@ var file_countersign_v1_control_proto_depIdxs = []int32{
 	0,  // [0:8] is the sub-list for field type_name
 }
 
-func init() { file_countersign_v1_control_proto_init() }
-func file_countersign_v1_control_proto_init() {
-	if File_countersign_v1_control_proto != nil {
+func init() { file_countersign_control_v1_control_proto_init() }
+func file_countersign_control_v1_control_proto_init() {
+	if File_countersign_control_v1_control_proto != nil {
 		return
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_countersign_v1_control_proto_rawDesc), len(file_countersign_v1_control_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_countersign_control_v1_control_proto_rawDesc), len(file_countersign_control_v1_control_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
-		GoTypes:           file_countersign_v1_control_proto_goTypes,
-		DependencyIndexes: file_countersign_v1_control_proto_depIdxs,
-		MessageInfos:      file_countersign_v1_control_proto_msgTypes,
+		GoTypes:           file_countersign_control_v1_control_proto_goTypes,
+		DependencyIndexes: file_countersign_control_v1_control_proto_depIdxs,
+		MessageInfos:      file_countersign_control_v1_control_proto_msgTypes,
 	}.Build()
-	File_countersign_v1_control_proto = out.File
-	file_countersign_v1_control_proto_goTypes = nil
-	file_countersign_v1_control_proto_depIdxs = nil
+	File_countersign_control_v1_control_proto = out.File
+	file_countersign_control_v1_control_proto_goTypes = nil
+	file_countersign_control_v1_control_proto_depIdxs = nil
 }

@@ -2,9 +2,9 @@
 // versions:
 // - protoc-gen-go-grpc v1.6.2
 // - protoc             (unknown)
-// source: countersign/v1/control.proto
+// source: countersign/control/v1/control.proto
 
-package countersignv1
+package controlv1
 
 import (
 	context "context"
@@ -19,10 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Control_CheckStore_FullMethodName   = "/countersign.v1.Control/CheckStore"
-	Control_Backup_FullMethodName       = "/countersign.v1.Control/Backup"
-	Control_PlanRecovery_FullMethodName = "/countersign.v1.Control/PlanRecovery"
-	Control_Recover_FullMethodName      = "/countersign.v1.Control/Recover"
+	Control_CheckStore_FullMethodName   = "/countersign.control.v1.Control/CheckStore"
+	Control_Backup_FullMethodName       = "/countersign.control.v1.Control/Backup"
+	Control_PlanRecovery_FullMethodName = "/countersign.control.v1.Control/PlanRecovery"
+	Control_Recover_FullMethodName      = "/countersign.control.v1.Control/Recover"
 )
 
 // ControlClient is the client API for Control service.
@@ -224,7 +224,7 @@ func _Control_Recover_Handler(srv interface{}, ctx context.Context, dec func(int
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var Control_ServiceDesc = grpc.ServiceDesc{
-	ServiceName: "countersign.v1.Control",
+	ServiceName: "countersign.control.v1.Control",
 	HandlerType: (*ControlServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
@@ -245,5 +245,5 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
-	Metadata: "countersign/v1/control.proto",
+	Metadata: "countersign/control/v1/control.proto",
 }
