@@ -11,7 +11,6 @@ import (
 	"github.com/countersign-ota/countersign/cmd/countersign/internal/show"
 	"github.com/countersign-ota/countersign/cmd/internal/cli"
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
-	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/signer/event"
 )
 
@@ -195,61 +194,5 @@ func (t *tool) exportEvent(ctx context.Context, args []string, out string) error
 		t.Out.Line("wrote %s: event %s, %s %s, signed by %s", cli.Safe(out), short(j.ID()), s.event.Proposal.Kind,
 			s.event.Proposal.Subject, show.Nobody(show.SignedBy(j.Judgement)))
 		t.Out.Line("next: countersign sign %s", cli.Safe(out))
-	})
-}
-
-func (t *tool) eventCancelCommand() *cobra.Command {
-	var why string
-	c := &cobra.Command{
-		Use:     "cancel EVENT --reason T",
-		Short:   "Void an open event; who opened it or may sign it can.",
-		Example: `  countersign event cancel b8e1 --reason "wrong build"`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.cancelEvent(cmd.Context(), args[0], why)
-		},
-	}
-	c.Flags().StringVar(&why, "reason", "", "why, for the audit log: `T`")
-	return c
-}
-
-// cancelled is the document of `event cancel`.
-type cancelled struct {
-	Event     string `json:"event"`
-	Void      int    `json:"void_signatures"`
-	Successor string `json:"successor,omitempty"`
-}
-
-func (t *tool) cancelEvent(ctx context.Context, id, why string) error {
-	if isFile(id) {
-		return cli.Usagef("an event is cancelled on its server: name its id").WithHint("countersign event list")
-	}
-	if err := checkID(id); err != nil {
-		return err
-	}
-	if why == "" {
-		return cli.Usagef("event cancel wants a reason").WithHint("add --reason TEXT")
-	}
-	d, err := t.connected(ctx, "")
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	e, summary, err := d.client.Event(ctx, id)
-	if err != nil {
-		return err
-	}
-	if err := t.open(ctx, &subject{deployment: d, event: e, summary: summary}); err != nil && !reason.Is(err, reason.EventCancelled) {
-		return err
-	}
-	doc := cancelled{Event: e.ID()}
-	if doc.Void, doc.Successor, err = d.client.Cancel(ctx, doc.Event, why); err != nil {
-		return err
-	}
-	return t.Out.Result(doc, func() {
-		t.Out.Line("cancelled %s: %s %s; %s void", short(doc.Event), cli.Safe(e.Proposal.Kind), cli.Safe(e.Proposal.Subject), plural(doc.Void, "signature"))
-		if doc.Successor != "" {
-			t.Out.Line("until %s is published, a thief of the server could publish the cancelled one: it has the old content and the next version", short(doc.Successor))
-			t.Out.Line("next: countersign sign %s", short(doc.Successor))
-		}
 	})
 }

@@ -147,7 +147,7 @@ func (t *tool) open(ctx context.Context, s *subject) error {
 		return reason.Errorf(reason.EventCancelled, "event %s was cancelled", id)
 	case pb.EventState_EVENT_STATE_STALE:
 		return reason.Errorf(reason.EventStale, "event %s is stale: %s; its %s kept but void", id, t.overtaken(ctx, s), are(len(s.event.Signatures), "signature")).
-			WithHint("%s", again(s.summary))
+			WithHint("%s", again(&s.event.Proposal))
 	}
 	return nil
 }
@@ -155,14 +155,25 @@ func (t *tool) open(ctx context.Context, s *subject) error {
 // overtaken says which event made this one stale, and with which version of a role that both change.
 func (t *tool) overtaken(ctx context.Context, s *subject) string {
 	by := s.summary.GetStaleBy()
-	if e, _, err := s.client.Event(ctx, by); err == nil {
-		for _, r := range s.event.Proposal.Files {
-			if i := e.Proposal.Index(r.Repository, r.Role); i >= 0 {
-				return fmt.Sprintf("%s published %s%s", short(by), roleName(r.Repository, r.Role), versionIn(e.Proposal.Files[i].Signed))
-			}
-		}
+	if by == "" {
+		return "it was open when the server was recovered from a copy"
 	}
-	return short(cli.Safe(by)) + " was published first"
+	e, summary, err := s.client.Event(ctx, by)
+	if err != nil {
+		return short(cli.Safe(by)) + " goes before it"
+	}
+	for _, r := range s.event.Proposal.Files {
+		i := e.Proposal.Index(r.Repository, r.Role)
+		if i < 0 {
+			continue
+		}
+		name := roleName(r.Repository, r.Role) + versionIn(e.Proposal.Files[i].Signed)
+		if summary.GetState() == pb.EventState_EVENT_STATE_PUBLISHED {
+			return fmt.Sprintf("%s published %s", short(by), name)
+		}
+		return fmt.Sprintf("%s goes before it with %s", short(by), name)
+	}
+	return short(by) + " goes before it"
 }
 
 // versionIn returns the version of a signed part for a message: " 31"; empty when it shows none.
@@ -177,10 +188,20 @@ func versionIn(signed []byte) string {
 	return fmt.Sprintf(" %d", part.Version)
 }
 
-// again is the command that opens a stale event anew.
-func again(s *pb.EventSummary) string {
-	if s.GetKind() == event.Release {
-		return "countersign release " + cli.Safe(s.GetSubject()) + " --spec release.yaml"
+// again is the command that opens an event like this one anew.
+func again(p *event.Proposal) string {
+	subject := cli.Safe(p.Subject)
+	switch p.Kind {
+	case event.Init:
+		return "countersign init PLAN -o FILE"
+	case event.Release:
+		return "countersign release " + subject + " --spec release.yaml"
+	case event.Withdraw:
+		return "countersign withdraw " + subject + " --reason T"
+	case event.Stop:
+		return "countersign stop " + subject + " --reason T"
+	case event.Refresh:
+		return "countersign refresh " + strings.ReplaceAll(subject, ",", " ")
 	}
 	return "countersign change PLAN"
 }

@@ -25,6 +25,8 @@ func TestMain(m *testing.M) {
 //	exit CODE PROGRAM ARG…    run it; it must end with this code
 //	until REGEXP PROGRAM ARG…    run it until it prints that: what the server does by itself takes a moment
 //	copies FILE PERSON…       give a file to other people
+//	signs EVENT PERSON…       each on the own machine: an id, or a file below $WORK, which is signed in place
+//	twin FILE ID              gives a withdrawal another reason, with which its id begins with the same 4 digits as ID
 //	save NAME FILE|stdout REGEXP     the first group becomes $NAME
 //	server DEPLOYMENT         an empty real server, its online.pub and first token in $WORK
 //	world DEPLOYMENT          a real server with a founded deployment: rivera, chen and okafor are logged in,
@@ -51,7 +53,7 @@ func TestScripts(t *testing.T) {
 			return passphraseFile(env.WorkDir)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"as": cmdAs, "exit": cmdExit, "until": cmdUntil, "copies": cmdCopies, "save": cmdSave,
+			"as": cmdAs, "exit": cmdExit, "until": cmdUntil, "copies": cmdCopies, "save": cmdSave, "signs": cmdSigns, "twin": cmdTwin,
 			"server": cmdServer, "world": cmdWorld, "also": cmdAlso, "start": cmdStart, "stop": cmdStop,
 			"token": cmdToken, "drop": cmdDrop,
 			"copied": cmdCopied, "bundle": cmdBundle, "replace": cmdReplace,

@@ -73,11 +73,11 @@ func (t *tool) stop(ctx context.Context, r, why, out string) error {
 	if err != nil {
 		return undone(err, "nothing was stopped")
 	}
-	if out != "" {
-		return t.openOne(ctx, v, e, out)
-	}
 	o := t.options(v.history)
 	o.Past = past
+	if out != "" {
+		return t.openOne(ctx, v, e, o, out)
+	}
 	judgement, err := event.Judge(e, v.state, o)
 	if err != nil {
 		return undone(err, "nothing was stopped")

@@ -35,12 +35,13 @@ func (s *subject) name() string {
 	return filepath.Base(s.files[0])
 }
 
-// argument is how the next command names the event.
+// argument is how the next command names the event: by its id, or by all copies, since each may hold
+// signatures that the others lack.
 func (s *subject) argument() string {
 	if s.remote() {
 		return short(s.event.ID())
 	}
-	return cli.Safe(s.files[0])
+	return cli.Safe(strings.Join(s.files, " "))
 }
 
 // isFile reports whether an EVENT is a file.
@@ -197,11 +198,15 @@ func (t *tool) judge(ctx context.Context, s *subject, asking bool) (*judged, err
 	return &judged{s, v, j}, v.remember()
 }
 
-// write puts an event into the first of its files.
+// write puts an event into the first of its files, which then holds all signatures.
 func (s *subject) write(e *event.Event) error {
 	data, err := e.Bytes()
 	if err != nil {
 		return err
 	}
-	return diskFull(durable.Replace(s.files[0], data, 0o644))
+	if err := durable.Replace(s.files[0], data, 0o644); err != nil {
+		return diskFull(err)
+	}
+	s.files = s.files[:1]
+	return nil
 }

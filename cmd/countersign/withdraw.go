@@ -50,12 +50,12 @@ func (t *tool) withdraw(ctx context.Context, r, why, out string) error {
 	if err != nil {
 		return undone(err, "nothing was opened")
 	}
-	return t.openOne(ctx, v, e, out)
+	return t.openOne(ctx, v, e, t.options(v.history), out)
 }
 
 // openOne judges an event, opens it on the server or writes it to a file, and says what follows.
-func (t *tool) openOne(ctx context.Context, v *view, e *event.Event, out string) error {
-	j, err := event.Judge(e, v.state, t.options(v.history))
+func (t *tool) openOne(ctx context.Context, v *view, e *event.Event, o event.Options, out string) error {
+	j, err := event.Judge(e, v.state, o)
 	if err != nil {
 		return undone(err, "nothing was opened")
 	}

@@ -131,7 +131,7 @@ func setStrings(v reflect.Value, word string) int {
 var kinds = []string{event.Init, event.Root, event.Product, event.Release, event.Withdraw, event.Stop, event.Refresh}
 
 // begins are the words with which a line of a review may begin.
-var begins = regexp.MustCompile(`^(event|reason|file|added|removed|stopped|ends|people|changes|online|follows|warning|quorum|) +[^ ]`)
+var begins = regexp.MustCompile(`^(event|reason|file|added|removed|stopped|ends|people|changes|online|key|follows|warning|quorum|) +[^ ]`)
 
 // harmless reports what of a text could deceive a terminal or a reader.
 func harmless(t *testing.T, text string) {

@@ -79,7 +79,8 @@ func TestRolesOldAndNew(t *testing.T) {
 		"file     image root version 1 → 2   expires 2026-11-20 (5 d ago) → 2027-11-25 (in 364 d)\n         fingerprint fp, to be read to the others\nfile     director root",
 		`changes  gw-100: threshold 2 → 3; quality 1 → 2; quality means "approved" → "checked"; removed chen ("Chen") 3abd72ec6352, was quality; added dumont ("Dumont") 90be44106c1e as quality; ` +
 			"okafor bbbbbbbbbbbb, was okafor aaaaaaaaaaaa, as quality → regulatory; sbom required → none\n" +
-			"online   image snapshot, image timestamp: key 111111111111 → 222222222222 of the server\n",
+			"online   image snapshot, image timestamp: key 111111111111 → 222222222222 of the server\n" +
+			"key      dumont 90be44106c1eff\nkey      okafor bbbbbbbbbbbbff\nkey      the server 222222222222bb\n",
 		"quorum   image root, director root by root 1: holder 0/2: chen can\n",
 		"quorum   director root by this root: holder 0/2: okafor can\n",
 		"quorum   gw-100: quality 0/1: nobody can",

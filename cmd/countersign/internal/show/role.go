@@ -2,6 +2,7 @@ package show
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/countersign-ota/countersign/cmd/internal/cli"
@@ -29,6 +30,32 @@ func (w *writer) roles(roles []event.RoleReview) {
 	for _, g := range []groups{people, online} {
 		for _, s := range g.order {
 			w.line(s.word, "%s: %s", strings.Join(g.names[s], ", "), s.text)
+		}
+	}
+	w.keys(roles)
+}
+
+// keys writes the id of each key that comes in full, once: its first digits could be those of another
+// key that somebody looked for.
+func (w *writer) keys(roles []event.RoleReview) {
+	var owners, online []string
+	for _, r := range roles {
+		if r.OnlineKey != r.OldOnlineKey {
+			online = append(online, r.OnlineKey)
+		}
+		for _, p := range r.People {
+			if p.KeyID != "" && p.KeyID != p.OldKeyID {
+				owners = append(owners, p.ID+" "+p.KeyID)
+			}
+		}
+	}
+	for i, list := range [][]string{owners, online} {
+		slices.Sort(list)
+		for _, text := range slices.Compact(list) {
+			if i == 1 {
+				text = "the server " + text
+			}
+			w.line("key", "%s", text)
 		}
 	}
 }
