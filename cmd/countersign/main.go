@@ -22,11 +22,11 @@ func run(args []string) int {
 
 const jobs = `countersign: firmware that several people sign
   first       countersign key new, init, login        keys, the first roots, a server
-  change      countersign plan, change                who may sign what
-  release     countersign release R --spec FILE       open a release of new firmware
-  sign        countersign sign EVENT                  review, then sign
-  publish     countersign publish EVENT               make a complete event public
-  look        countersign status, event list          what waits for you, what expires
+  change      countersign plan, rehearse, change      who may sign what, and what would follow
+  release     countersign release, withdraw, refresh  open firmware for signing, take it back, keep it valid
+  sign        countersign sign EVENT, publish EVENT   review and sign; make public what is complete
+  stop        countersign stop R --reason T           one person stops a release on all devices
+  look        countersign status, event list, verify  what waits for you, what expires, who signed
   carry       countersign event export, import        signing without a network
   people      countersign operator, device invite     tokens for people and devices
   more        countersign help, help sign, help ids   commands and topics
