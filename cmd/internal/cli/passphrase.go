@@ -12,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/countersign-ota/countersign/proto/reason"
 )
@@ -112,15 +113,30 @@ func (t *Terminal) fromFlags() ([]byte, error) {
 	case t.PassphraseFD != "":
 		n, err := strconv.ParseUint(t.PassphraseFD, 10, 16)
 		if err != nil {
-			return nil, Usagef("--passphrase-fd %s is not the number of an open file", Quote(t.PassphraseFD))
+			return nil, t.notOpen()
 		}
 		name := fmt.Sprintf("file descriptor %d", n)
 		f := os.NewFile(uintptr(n), name)
 		defer func() { _ = f.Close() }()
 		t.given, err = readPassphrase(f, name)
+		if errors.Is(err, syscall.EBADF) {
+			return nil, t.notOpen()
+		}
 		return t.given, err
 	}
 	return nil, nil
+}
+
+// Keep keeps the descriptor of --passphrase-fd from the programs that this one starts: it came open for
+// all of them, and is read only when a passphrase is wanted. Call it once the flags are set.
+func (t *Terminal) Keep() {
+	if n, err := strconv.ParseUint(t.PassphraseFD, 10, 16); err == nil {
+		syscall.CloseOnExec(int(n)) // one that is not open is told of when it is read
+	}
+}
+
+func (t *Terminal) notOpen() error {
+	return Usagef("--passphrase-fd %s is not the number of a file that is open for reading", Quote(t.PassphraseFD))
 }
 
 func openError(err error, path string) error {

@@ -232,7 +232,7 @@ func TestPassphraseFD(t *testing.T) {
 			t.Errorf("got %q, %v", got, err)
 		}
 	}
-	for _, bad := range []string{"-1", "x", "99999999"} {
+	for _, bad := range []string{"-1", "x", "99999999", "65000"} {
 		if _, err := (&Terminal{PassphraseFD: bad}).Passphrase(t.Context(), "x"); !reason.Is(err, reason.UsageError) {
 			t.Errorf("fd %q: %v", bad, err)
 		}

@@ -143,6 +143,7 @@ func (p *Program) settle(cmd *cobra.Command) error {
 	if err := fromEnvironment(cmd, os.Getenv); err != nil {
 		return err
 	}
+	p.Ask.Keep()
 	switch p.colour {
 	case "always":
 		p.Out.Colour = true
