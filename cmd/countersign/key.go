@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign-ota/countersign/cmd/internal/cli"
 	"github.com/countersign-ota/countersign/internal/durable"
+	"github.com/countersign-ota/countersign/internal/kms"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/signer/key"
 )
@@ -226,6 +227,9 @@ func keysAt(uri, image, director string) string {
 
 // findKey returns the path of a key: REF is a path, or a person among the keys of this machine.
 func (t *tool) findKey(ref string) (string, error) {
+	if err := kms.CheckPIN(ref); err != nil {
+		return "", err
+	}
 	if strings.ContainsRune(ref, '/') || strings.HasSuffix(ref, ".key") {
 		return ref, nil
 	}

@@ -179,6 +179,12 @@ func TestOnlyAllowedSchemesAreLookedUp(t *testing.T) {
 		{"evil://a\x1b[2J", []string{"evil"}, reason.Config, "cannot be shown"},
 		{"evil://" + strings.Repeat("a", 2048), []string{"evil"}, reason.Config, "2055 bytes"},
 		{"evil://x?a=b&pin-value=1234", []string{"evil"}, reason.Config, "holds a PIN (pin-value)"},
+		{"evil://x;pin-value=1234", []string{"evil"}, reason.Config, "holds a PIN (pin-value)"},
+		{"evil://x?a?pin-value=1234", []string{"evil"}, reason.Config, "holds a PIN (pin-value)"},
+		{"evil://x?Pin-Value=1234", []string{"evil"}, reason.Config, "holds a PIN (pin-value)"},
+		{"evil:x?pin-value=1234", []string{"evil"}, reason.Config, "holds a PIN (pin-value)"},
+		{"EVIL://x?pin-value=1234", []string{"evil"}, reason.Config, "holds a PIN (pin-value)"},
+		{"evil://x\u200b?pin-value=1234", []string{"evil"}, reason.Config, "holds a PIN (pin-value)"},
 		{"absent://x", []string{"absent"}, reason.PluginFailed, "cannot be run"},
 	} {
 		_, err := kms.Open(t.Context(), c.uri, kms.Options{Allow: c.allow})

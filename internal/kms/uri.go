@@ -60,6 +60,9 @@ func check(uri string, allow []string) (scheme, rest string, err error) {
 
 // split returns the scheme of uri and what follows.
 func split(uri string) (scheme, rest string, err error) {
+	if err := CheckPIN(uri); err != nil {
+		return "", "", err
+	}
 	scheme, rest, ok := strings.Cut(uri, "://")
 	switch {
 	case len(uri) > maxURI:
@@ -68,12 +71,22 @@ func split(uri string) (scheme, rest string, err error) {
 		return "", "", reason.Errorf(reason.Config, "%q is not NAME://REST", clean(uri))
 	case !printable(rest):
 		return "", "", reason.Errorf(reason.Config, "%q holds characters that cannot be shown", clean(uri))
-	case attribute(rest, "pin-value"):
-		// Not repeated here: it holds a PIN.
-		return "", "", reason.Errorf(reason.Config, "the URI of a %s key holds a PIN (pin-value); others can see it there", scheme).
-			WithHint("leave it out to be asked, or name a file: pin-source=file:/PATH")
 	}
 	return scheme, rest, nil
+}
+
+// CheckPIN refuses a text that holds a PIN, wherever it stands, without repeating it: reason config. A URI
+// is judged so before anything else is said of it, and so is a name that may be a mistyped one.
+func CheckPIN(ref string) error {
+	if !strings.Contains(strings.ToLower(ref), "pin-value=") {
+		return nil
+	}
+	which := "a"
+	if scheme, _, _ := strings.Cut(ref, ":"); isScheme(scheme) {
+		which = "a " + scheme
+	}
+	return reason.Errorf(reason.Config, "the URI of %s key holds a PIN (pin-value); others can see it there", which).
+		WithHint("leave it out to be asked, or name a file: pin-source=file:/PATH")
 }
 
 func printable(s string) bool {

@@ -51,6 +51,9 @@ type Source struct {
 
 // Path returns the file that ref names. Reason config if it names none.
 func (s Source) Path(ref string) (string, error) {
+	if err := kms.CheckPIN(ref); err != nil {
+		return "", err
+	}
 	name, ok := strings.CutPrefix(ref, CredentialPrefix)
 	switch {
 	case !ok && ref == "":

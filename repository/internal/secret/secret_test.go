@@ -152,6 +152,14 @@ func TestOnline(t *testing.T) {
 			t.Errorf("%q: got %v, %v, want %s", ref, k, err, want)
 		}
 	}
+	const withPIN = "pkcs11:token=t;object=o?module-path=/m.so&pin-value=482913" // RFC 7512 has no slashes there
+	_, err = s.Online(t.Context(), withPIN)
+	if err == nil || strings.Contains(err.Error(), "482913") || !reason.Is(err, reason.Config) {
+		t.Errorf("a PIN in a name: %v", err)
+	}
+	if err := s.CheckOnline(withPIN); err == nil || strings.Contains(err.Error(), "482913") || !reason.Is(err, reason.Config) {
+		t.Errorf("a PIN in a name: %v", err)
+	}
 	if _, err := s.Load("pkcs11://token=t;object=o?module-path=/m.so"); !reason.Is(err, reason.Config) {
 		t.Errorf("a key in a plug-in was loaded as a file: %v", err)
 	}
