@@ -11,7 +11,8 @@
 // it.
 //
 // Not protected against: a copy may be older than what its people have said since, such as a stop; its
-// timestamp says how old. And what a person approved without a kept approval is only their signature.
+// timestamp says how old. What a person approved without a kept approval is only their signature. And
+// keys that were in force together and were all stolen since can forge what was signed then.
 package outsider
 
 import (

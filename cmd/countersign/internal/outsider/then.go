@@ -28,7 +28,7 @@ type judged struct {
 // nothing older can fit better.
 func (j *judged) whole() bool { return j.by != nil && len(j.valid) == len(j.file.Signatures) }
 
-// past is when a product's files were signed, and under whose keys.
+// pastJudge judges old files of one product.
 type pastJudge struct {
 	v       *verifier
 	h       *history
@@ -73,8 +73,11 @@ func (p *pastJudge) judge(ctx context.Context) error {
 			if top, err = old.file, old.bad; err == nil && top != nil {
 				err = p.v.byRoots(top)
 			}
-			if err != nil && bad == "" {
+			if bad == "" && err != nil {
 				bad = fmt.Sprintf("image targets %d: %v", version, err)
+			}
+			if bad == "" && top == nil {
+				bad = fmt.Sprintf("image targets %d is missing here", version)
 			}
 			if err != nil || top == nil {
 				gap++
@@ -94,18 +97,9 @@ func (p *pastJudge) judge(ctx context.Context) error {
 		if j.by != nil {
 			continue
 		}
-		tried := fmt.Sprintf("image targets %d", newest)
-		if oldest < newest {
-			tried = fmt.Sprintf("image targets %d to %d", newest, oldest)
-		}
-		j.why = fmt.Sprintf("of %s, as far as they are proven here, none delegate to its signers", tried)
+		j.why = fmt.Sprintf("no image targets from %d to %d that is proven here gives %s to its signers", newest, oldest, p.product)
 		if bad != "" {
 			j.why += "; " + bad
-			if root := p.v.roots[0].Signed.Version; root > 1 {
-				j.why += fmt.Sprintf("; an image root before %d proves more, if you trust it", root)
-			}
-		} else if oldest > 1 {
-			j.why += fmt.Sprintf("; image targets before %d were not found here", oldest)
 		}
 	}
 	return nil
@@ -164,5 +158,8 @@ func (v *verifier) byRoots(top *targetsFile) error {
 			return nil
 		}
 	}
-	return reason.Wrap(err, "by image root %d and those that follow it", v.roots[0].Signed.Version)
+	if first := v.roots[0].Signed.Version; first > 1 {
+		return fmt.Errorf("by image root %d and those that follow it (one before it proves more, if you trust it): %w", first, err)
+	}
+	return reason.Wrap(err, "by image root 1 and those that follow it")
 }
