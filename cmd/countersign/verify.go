@@ -25,8 +25,9 @@ func (t *tool) verifyCommand() *cobra.Command {
 image root that you trust; the repository need not be trusted: an https URL, a directory in its layout, or an uncompressed
 tar of such a directory. Nothing else is needed: no login, no keys. Without --artifact the images are read from the
 repository, as far as it gives them. "released" is about the version that listed the release first, "role" about what is
-in force now; a copy without old files cannot prove who released it, and says so. A directory or
-tar may be old: an expired timestamp or snapshot of it is shown, not refused. Exit 0: genuine; 3: not authentic; 4: genuine, but stopped, expired or not listed.`,
+in force now; a copy without old files cannot prove who released it, and says so. A directory or tar may be old: an
+expired timestamp or snapshot of it is shown, not refused. Exit 0: genuine; 3: not authentic; 4: genuine, but stopped,
+expired or not listed.`,
 		Example: "  countersign verify gw-100/2.4.1 --root root.json --repo https://updates.example --artifact gw.img",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return t.verify(cmd.Context(), args[0], v)
