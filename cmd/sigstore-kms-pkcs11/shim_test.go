@@ -128,7 +128,8 @@ func TestTokensThatWork(t *testing.T) {
 		{"honest", "sign", 1},
 		{"prints", "sign", 1},
 		{"bare-point", "sign", 1},
-		{"honest", "careful", 2}, // once for the token, once for the key
+		{"honest", "careful", 2},  // once for the token, once for the key
+		{"open-token", "sign", 1}, // for the key alone
 	} {
 		t.Run(c.how+" "+c.object, func(t *testing.T) {
 			t.Setenv("SHIM_HOW", c.how)

@@ -34,6 +34,8 @@ static CK_RV token_info(CK_SLOT_ID slot, CK_TOKEN_INFO_PTR info) {
 			info->flags &= ~(CK_FLAGS)CKF_USER_PIN_LOCKED;
 		if (how("final-try"))
 			info->flags |= CKF_USER_PIN_FINAL_TRY;
+		if (how("open-token"))
+			info->flags &= ~(CK_FLAGS)CKF_LOGIN_REQUIRED;
 		if (how("no-pin-yet"))
 			info->flags &= ~(CK_FLAGS)CKF_USER_PIN_INITIALIZED;
 	}
@@ -46,6 +48,8 @@ static CK_RV login(CK_SESSION_HANDLE s, CK_USER_TYPE user, CK_UTF8CHAR_PTR pin, 
 		fputc('x', f);
 		fclose(f);
 	}
+	if (how("open-token")) /* it wants a PIN for the key alone */
+		return user == CKU_CONTEXT_SPECIFIC && n == 6 && memcmp(pin, "482913", 6) == 0 ? CKR_OK : CKR_PIN_INCORRECT;
 	if (how("locked"))
 		return CKR_PIN_LOCKED;
 	if (how("expired"))
@@ -53,6 +57,13 @@ static CK_RV login(CK_SESSION_HANDLE s, CK_USER_TYPE user, CK_UTF8CHAR_PTR pin, 
 	if (how("device"))
 		return CKR_DEVICE_ERROR;
 	return real->C_Login(s, user, pin, n);
+}
+
+static CK_RV open_session(CK_SLOT_ID slot, CK_FLAGS flags, CK_VOID_PTR app, CK_NOTIFY notify, CK_SESSION_HANDLE_PTR s) {
+	CK_RV rv = real->C_OpenSession(slot, flags, app, notify, s);
+	if (rv == CKR_OK && how("open-token"))
+		rv = real->C_Login(*s, CKU_USER, (CK_UTF8CHAR_PTR) "482913", 6);
+	return rv;
 }
 
 static CK_RV initialize(CK_VOID_PTR args) {
@@ -83,6 +94,8 @@ static CK_RV attributes(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o, CK_ATTRIBUTE_PT
 	for (i = 0; rv == CKR_OK && i < n; i++) {
 		if (how("gives-away") && a[i].type == CKA_EXTRACTABLE && a[i].pValue)
 			*(CK_BBOOL *)a[i].pValue = CK_TRUE;
+		if (how("open-token") && a[i].type == CKA_ALWAYS_AUTHENTICATE && a[i].pValue)
+			*(CK_BBOOL *)a[i].pValue = CK_TRUE;
 		if (how("odd-point") && a[i].type == CKA_EC_POINT && a[i].pValue)
 			((CK_BYTE_PTR)a[i].pValue)[a[i].ulValueLen - 1] ^= 1;
 		if (how("bare-point") && a[i].type == CKA_EC_POINT && a[i].pValue) {
@@ -104,6 +117,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR out) {
 	list = *real;
 	list.C_GetTokenInfo = token_info;
 	list.C_Login = login;
+	list.C_OpenSession = open_session;
 	list.C_Initialize = initialize;
 	list.C_Sign = sign;
 	list.C_GetAttributeValue = attributes;

@@ -49,8 +49,14 @@ func (t *Token) login() error {
 	return nil
 }
 
-// again proves the PIN once more, for a key that wants it at each use (CKA_ALWAYS_AUTHENTICATE).
-func (t *Token) again() error {
+// again proves the PIN once more, for a key that wants it at each use (CKA_ALWAYS_AUTHENTICATE). The token
+// itself may have wanted none: an empty one would cost a try.
+func (t *Token) again() (err error) {
+	if t.pin == "" {
+		if t.pin, err = t.readPIN(); err != nil {
+			return err
+		}
+	}
 	if err := t.module.Login(t.session, pkcs11.CKU_CONTEXT_SPECIFIC, t.pin); err != nil {
 		return t.refused(err)
 	}
