@@ -122,7 +122,7 @@ func TestPINThatNobodyGives(t *testing.T) {
 	_, err = kms.Open(t.Context(), "evil://pin?chen", o)
 	refused(t, err, reason.NoTerminal, "cannot ask")
 
-	for _, pin := range []string{"", strings.Repeat("9", 1025)} {
+	for _, pin := range []string{"", strings.Repeat("9", 1025), "PIN-OF-chen\n", "PIN-OF-chen\r", "PIN\x00"} {
 		n := 0
 		_, err = kms.Open(t.Context(), "evil://pin?chen", asked(pin, &n))
 		refused(t, err, reason.WrongPIN, "the PIN")

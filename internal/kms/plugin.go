@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"time"
+	"unicode"
 
 	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/common"
 
@@ -111,6 +113,8 @@ func (p *plugin) askPIN(ctx context.Context, wanted error) error {
 		err = reason.Errorf(reason.WrongPIN, "the PIN is empty")
 	case len(pin) > maxPIN:
 		err = reason.Errorf(reason.WrongPIN, "the PIN has %d bytes, at most %d are allowed", len(pin), maxPIN)
+	case bytes.ContainsFunc(pin, unicode.IsControl): // a file of two lines; it would cost a try
+		err = reason.Errorf(reason.WrongPIN, "the PIN holds a control character; it was not sent")
 	default:
 		p.pin = slices.Clone(pin)
 		return nil

@@ -175,6 +175,8 @@ func TestTokenRefuses(t *testing.T) {
 		{"exposed PIN file", uri("stop") + "&pin-source=file:" + exposed, reason.SecretExposed, "mode 0644"},
 		{"missing PIN file", uri("stop") + "&pin-source=file:/nowhere/pin", reason.Config, "/nowhere/pin"},
 		{"empty PIN file", uri("stop") + "&pin-source=file:" + pinFile(t, ""), reason.Config, "want a PIN"},
+		{"PIN in two lines", uri("stop") + "&pin-source=file:" + pinFile(t, softhsm.PIN+"\n"), reason.Config, "control character"},
+		{"PIN with a carriage return", uri("stop") + "&pin-source=file:" + pinFile(t, softhsm.PIN+"\r"), reason.Config, "control character"},
 		{"PIN in a folder", uri("stop") + "&pin-source=file:/usr", reason.Config, "neither a file nor a pipe"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -3,12 +3,14 @@
 package token
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"unicode"
 
 	"github.com/miekg/pkcs11"
 
@@ -130,6 +132,9 @@ func (t *Token) readPIN() (string, error) {
 	}
 	if len(pin) == 0 || len(pin) > maxPIN {
 		return "", reason.Errorf(reason.Config, "pin-source: want a PIN of 1 to %d bytes", maxPIN)
+	}
+	if bytes.ContainsFunc(pin, unicode.IsControl) { // a second line, or one of Windows: it would cost a try
+		return "", reason.Errorf(reason.Config, "pin-source: the PIN holds a control character; want it alone in one line")
 	}
 	return string(pin), nil
 }
