@@ -31,7 +31,7 @@ func (t *Terminal) PIN(ctx context.Context, who string) ([]byte, error) {
 
 // once returns what opens a key, asked for once; an empty answer is refused for the reason.
 func (t *Terminal) once(ctx context.Context, what, prompt, who string, empty reason.Reason) ([]byte, error) {
-	if p, err := t.fromFlags(); p != nil || err != nil {
+	if p, err := t.fromFlags(ctx); p != nil || err != nil {
 		return p, err
 	}
 	if p, ok := t.known[prompt]; ok {
@@ -54,7 +54,7 @@ func (t *Terminal) once(ctx context.Context, what, prompt, who string, empty rea
 // NewPassphrase returns the passphrase that shall protect a new key: from file or descriptor, else
 // asked for twice. An empty answer makes one of 125 random bits, which is shown on the terminal, once.
 func (t *Terminal) NewPassphrase(ctx context.Context, who string) ([]byte, error) {
-	if p, err := t.fromFlags(); p != nil || err != nil {
+	if p, err := t.fromFlags(ctx); p != nil || err != nil {
 		return p, err
 	}
 	p, err := t.secret(ctx, "passphrase", who, "New passphrase for "+who+" (empty: make one): ")
@@ -91,40 +91,64 @@ func (t *Terminal) secret(ctx context.Context, what, who, prompt string) ([]byte
 	return readSecret(ctx, tty, prompt)
 }
 
-// fromFlags returns the passphrase of --passphrase-file or --passphrase-fd, or nil without either.
-func (t *Terminal) fromFlags() ([]byte, error) {
-	if t.given != nil {
-		return t.given, nil
-	}
+// fromFlags returns the passphrase of --passphrase-file or --passphrase-fd, or nil without either. It gives
+// up when ctx ends, whatever comes of a pipe; the read itself then stays behind until the process goes.
+func (t *Terminal) fromFlags(ctx context.Context) ([]byte, error) {
 	switch {
+	case t.given != nil:
+		return t.given, nil
+	case t.PassphraseFile == "" && t.PassphraseFD == "":
+		return nil, nil
 	case t.PassphraseFile != "" && t.PassphraseFD != "":
 		return nil, Usagef("--passphrase-file and --passphrase-fd exclude each other")
-	case t.PassphraseFile != "":
-		f, err := os.Open(t.PassphraseFile)
-		if err != nil {
-			return nil, openError(err, t.PassphraseFile)
-		}
-		defer func() { _ = f.Close() }()
-		if err := private(f, t.PassphraseFile); err != nil {
-			return nil, err
-		}
-		t.given, err = readPassphrase(f, t.PassphraseFile)
-		return t.given, err
-	case t.PassphraseFD != "":
-		n, err := strconv.ParseUint(t.PassphraseFD, 10, 16)
-		if err != nil {
-			return nil, t.notOpen()
-		}
-		name := fmt.Sprintf("file descriptor %d", n)
-		f := os.NewFile(uintptr(n), name)
-		defer func() { _ = f.Close() }()
-		t.given, err = readPassphrase(f, name)
-		if errors.Is(err, syscall.EBADF) {
-			return nil, t.notOpen()
-		}
-		return t.given, err
 	}
-	return nil, nil
+	read, from := readFile, t.PassphraseFile
+	if t.PassphraseFD != "" {
+		read, from = readDescriptor, t.PassphraseFD
+	}
+	type answer struct {
+		given []byte
+		err   error
+	}
+	c := make(chan answer, 1)
+	go func() {
+		p, err := read(from)
+		c <- answer{p, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case a := <-c:
+		t.given = a.given
+		return a.given, a.err
+	}
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, openError(err, path)
+	}
+	defer func() { _ = f.Close() }()
+	if err := private(f, path); err != nil {
+		return nil, err
+	}
+	return readPassphrase(f, path)
+}
+
+func readDescriptor(number string) ([]byte, error) {
+	n, err := strconv.ParseUint(number, 10, 16)
+	if err != nil {
+		return nil, notOpen(number)
+	}
+	name := fmt.Sprintf("file descriptor %d", n)
+	f := os.NewFile(uintptr(n), name)
+	defer func() { _ = f.Close() }()
+	p, err := readPassphrase(f, name)
+	if errors.Is(err, syscall.EBADF) {
+		return nil, notOpen(number)
+	}
+	return p, err
 }
 
 // Keep keeps the descriptor of --passphrase-fd from the programs that this one starts: it came open for
@@ -135,8 +159,8 @@ func (t *Terminal) Keep() {
 	}
 }
 
-func (t *Terminal) notOpen() error {
-	return Usagef("--passphrase-fd %s is not the number of a file that is open for reading", Quote(t.PassphraseFD))
+func notOpen(number string) error {
+	return Usagef("--passphrase-fd %s is not the number of a file that is open for reading", Quote(number))
 }
 
 func openError(err error, path string) error {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -239,5 +240,42 @@ func TestPassphraseFD(t *testing.T) {
 	}
 	if _, err := (&Terminal{PassphraseFD: "3", PassphraseFile: "x"}).Passphrase(t.Context(), "x"); !reason.Is(err, reason.UsageError) {
 		t.Errorf("both: %v", err)
+	}
+}
+
+// Nothing comes from the descriptor or the pipe: the command still ends when it is told to.
+func TestPassphraseThatDoesNotCome(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	fd, err := unix.Dup(int(r.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	fifo := filepath.Join(t.TempDir(), "pass")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, term := range map[string]*Terminal{"descriptor": {PassphraseFD: fmt.Sprint(fd)}, "named pipe": {PassphraseFile: fifo}} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			done := make(chan error, 1)
+			go func() {
+				_, err := term.Passphrase(ctx, "rivera")
+				done <- err
+			}()
+			select {
+			case err := <-done:
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("got %v", err)
+				}
+			case <-time.After(30 * time.Second):
+				t.Error("it waits for ever")
+			}
+		})
 	}
 }
