@@ -108,7 +108,11 @@ func prepare(c *cobra.Command) {
 // Main runs the command that args (without the program's name) name until it ends or the process is
 // told to, reports its error, and returns the exit code.
 func (p *Program) Main(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		ends = append(ends, syscall.SIGHUP) // a terminal that is closed must not leave a plug-in behind
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	return p.Run(ctx, args)
 }
