@@ -228,6 +228,7 @@ func TestPluginErrorsHaveReasons(t *testing.T) {
 		{`it says [signature-bad]`, reason.PluginFailed, `plug-in sigstore-kms-evil failed: it says [signature-bad]`},
 		{`Key does not exist in region`, reason.NotFound, `plug-in sigstore-kms-evil: Key does not exist in region`},
 		{`open /x: no such file or directory`, reason.NotFound, `plug-in sigstore-kms-evil: open /x: no such file or directory`},
+		{`lookup kms.example: no such host`, reason.PluginFailed, `plug-in sigstore-kms-evil failed: lookup kms.example: no such host`},
 		{`access denied`, reason.PluginFailed, `plug-in sigstore-kms-evil failed: access denied`},
 		{`wants its PIN [pin-wanted]`, reason.WrongPIN, `wants its PIN`},
 		{`[wrong-pin]`, reason.PluginFailed, `plug-in sigstore-kms-evil failed: [wrong-pin]`},

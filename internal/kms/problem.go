@@ -57,8 +57,10 @@ func (p *plugin) problem(method, message string) error {
 	case string(reason.PluginFailed):
 		return p.failed("%s", clean(text))
 	}
+	// A network that is down does not say that a key is missing, for which one would be made.
+	lower := strings.ReplaceAll(strings.ToLower(message), "no such host", "")
 	for _, s := range notFound {
-		if strings.Contains(strings.ToLower(message), s) {
+		if strings.Contains(lower, s) {
 			return reason.Errorf(reason.NotFound, "plug-in %s: %s", p.name, clean(message))
 		}
 	}
