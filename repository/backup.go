@@ -155,14 +155,18 @@ func (b *backup) copyOthers() error {
 	if err := b.put(ConfigFile, true, func(w io.Writer) error { _, err := w.Write(b.config); return err }); err != nil {
 		return err
 	}
-	return filepath.WalkDir(b.cfg.Dir, func(path string, e fs.DirEntry, err error) error {
+	dir, err := filepath.EvalSymlinks(b.cfg.Dir) // WalkDir does not follow a link, and dir may be one
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // a temporary file that has its name by now
 		}
 		if err != nil {
 			return err
 		}
-		rel, err := filepath.Rel(b.cfg.Dir, path)
+		rel, err := filepath.Rel(dir, path)
 		if err != nil {
 			return err
 		}
@@ -170,6 +174,9 @@ func (b *backup) copyOthers() error {
 		switch {
 		case e.IsDir() && rel == blobsDir:
 			return fs.SkipDir
+		case e.Type() == fs.ModeSymlink && rel != blobsDir && rel != storeFile && rel != ConfigFile && backupPath(rel):
+			b.m.Outside = append(b.m.Outside, rel+": a link")
+			return nil
 		case !e.Type().IsRegular() || rel == storeFile || rel == ConfigFile || !backupPath(rel):
 			return nil
 		}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/countersign-ota/countersign/internal/durable"
 	"github.com/countersign-ota/countersign/proto/reason"
@@ -17,7 +18,7 @@ import (
 
 // makeDir makes a folder that must not exist, durably, or nothing: fill makes what is in it under a name
 // beside it, which it has for itself. What a killed process left there is removed first. Reasons: exists,
-// locked, disk-full.
+// locked, disk-full, secret-exposed.
 func makeDir(dir string, fill func(tmp string) error) error {
 	if _, err := os.Lstat(dir); err == nil {
 		return reason.Errorf(reason.Exists, "%s exists, and nothing is overwritten", dir).WithHint("name a folder that is not there yet")
@@ -25,7 +26,7 @@ func makeDir(dir string, fill func(tmp string) error) error {
 		return err
 	}
 	tmp := filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+".unfinished")
-	if err := durable.MkdirAll(tmp, 0o700); err != nil {
+	if err := ownDir(tmp); err != nil {
 		return onDisk(err)
 	}
 	l, err := durable.Lock(filepath.Join(tmp, lockFile))
@@ -46,6 +47,29 @@ func makeDir(dir string, fill func(tmp string) error) error {
 		_ = os.RemoveAll(tmp)
 	}
 	return onDisk(err)
+}
+
+// ownDir makes a folder of mode 0700, or takes one that a killed process of this user left. In a folder such
+// as /tmp others can put something there first: a link, behind which all would be removed, or a folder of
+// theirs, in which they could replace what is copied.
+func ownDir(dir string) error {
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		if err := durable.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); !info.IsDir() || !ok || int(owner.Uid) != os.Geteuid() {
+		return reason.Errorf(reason.SecretExposed, "%s is in the way, and is no folder of this user (%d)", dir, os.Geteuid()).
+			WithHint("remove it, or name a folder in which only you can write")
+	}
+	if info.Mode().Perm() == 0o700 {
+		return nil
+	}
+	return os.Chmod(dir, 0o700) //nolint:gosec // a folder is entered
 }
 
 func inside(dir, path string) bool {
