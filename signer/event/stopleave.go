@@ -85,3 +85,27 @@ func (s *State) mayLeave(product string, e metadata.StopEntry, past Past, now ti
 	l.known = !left.IsZero() && !s.verify
 	return l, nil
 }
+
+// KeepsStops judges a genuine stop list of a product that takes the place of old otherwise than by an event,
+// such as one that somebody shows to a server which lost its own: one person signs it, so it keeps what an
+// event would have kept. The files of the product in the state are those beside which it shall be in force.
+// Reasons: stop-kept, profile, and those of reading.
+func (s *State) KeepsStops(product string, old, list []metadata.StopEntry, past Past, now time.Time) error {
+	for _, e := range old {
+		i := slices.IndexFunc(list, func(n metadata.StopEntry) bool { return imageOf(n) == imageOf(e) })
+		if i >= 0 {
+			if !list[i].At.Equal(e.At) || list[i].Reason != e.Reason {
+				return reason.Errorf(reason.Profile, "the stop list of %s changes its entry of %q: what was stopped stays as it was said", product, e.Path)
+			}
+			continue
+		}
+		l, err := s.mayLeave(product, e, past, now)
+		if err == nil {
+			err = l.refused
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -7,17 +7,17 @@ import (
 	"github.com/countersign-ota/countersign/proto/reason"
 )
 
-// maxGap is how far a version or counter may go above the one in force in one event. What was signed in
+// MaxGap is how far a version or counter may go above the one in force in one event. What was signed in
 // vain uses some up; a server that says so of more than this lies, or a thief has it: whoever followed
 // would use up all that a role has (DESIGN 1.5).
-const maxGap = 1 << 20
+const MaxGap = 1 << 20
 
 // checkGap refuses a leap of a version or counter.
 func checkGap(p *proposed, what string, old, next int64) error {
-	if next-old <= maxGap {
+	if next-old <= MaxGap {
 		return nil
 	}
-	return reason.Errorf(reason.IntegerRange, "%s goes from %s %d to %d, wanted at most %d more", p, what, old, next, maxGap).
+	return reason.Errorf(reason.IntegerRange, "%s goes from %s %d to %d, wanted at most %d more", p, what, old, next, MaxGap).
 		WithHint("nobody signed so many in vain: if the server says so, report it")
 }
 

@@ -14,6 +14,9 @@ import (
 // MaxOffered is how many role files one call may show.
 const MaxOffered = 2048
 
+// maxRefused is how many refused files of one call get an entry of their own in the audit log.
+const maxRefused = 16
+
 // mayChange refuses decisions about events while they could give a version a second content: on a
 // restored copy before recovery (recover-first), and while somebody has shown a newer role file than
 // what is in force (repository-behind-field).
@@ -80,17 +83,29 @@ func (p *Publisher) offer(ctx context.Context, by string, files []Shown) ([]*pb.
 	if err != nil {
 		return nil, err
 	}
+	if err = p.mayChange(ctx); err == nil {
+		err = p.notLost(ctx, fates)
+	}
+	if err != nil && !reason.Is(err, reason.RecoverFirst) && !reason.Is(err, reason.BehindField) {
+		return nil, err
+	}
 	if err := p.keepNewer(ctx, kept, fates); err != nil {
 		return nil, err
 	}
 	var answers []*pb.OfferedFile
+	refused := 0
 	for _, f := range fates[len(kept):] {
 		a := &pb.OfferedFile{Repository: string(f.Repository), Role: f.Role, Version: f.version, Newer: f.taken}
 		if f.err != nil {
 			a.Reason, a.Message = string(reason.Of(f.err)), f.err.Error()
-			p.Audit.Refused(ctx, actor(by), "repository.offer", fmt.Sprintf("%s %d", roleName(f.Repository, f.Role), f.version), f.err)
+			if refused++; refused <= maxRefused {
+				p.Audit.Refused(ctx, actor(by), "repository.offer", fmt.Sprintf("%s %d", roleName(f.Repository, f.Role), f.version), f.err)
+			}
 		}
 		answers = append(answers, a)
+	}
+	if more := refused - maxRefused; more > 0 {
+		p.Audit.Refused(ctx, actor(by), "repository.offer", "", reason.Errorf(reason.Limit, "and %d more refused files of one call, not written", more))
 	}
 	return answers, nil
 }

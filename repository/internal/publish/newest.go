@@ -132,7 +132,8 @@ func (p *Publisher) newest(ctx context.Context, shown []Shown) ([]fate, error) {
 			return nil, err
 		}
 	}
-	for _, stage := range []metadata.RoleKind{metadata.RoleTop, metadata.RoleProduct, metadata.RoleStop, metadata.RoleBin} {
+	// Stop lists come last: whether an entry may leave one depends on what is listed.
+	for _, stage := range []metadata.RoleKind{metadata.RoleTop, metadata.RoleProduct, metadata.RoleBin, metadata.RoleStop} {
 		if err := n.stage(stage); err != nil {
 			return nil, err
 		}
@@ -229,7 +230,13 @@ func (n *newest) stage(kind metadata.RoleKind) error {
 			}
 		default:
 			n.over.current[place] = f.Data
-			if f.err = n.try(f, state); f.err != nil {
+			if f.err = n.try(f, state); f.err == nil {
+				f.err, err = n.follows(f, in[place], state)
+			}
+			if err != nil {
+				return err
+			}
+			if f.err != nil {
 				delete(n.over.current, place)
 				continue
 			}
