@@ -70,7 +70,7 @@ func (r *Registry) Operators(ctx context.Context) ([]*pb.Operator, error) {
 
 // Revoke refuses an operator from the next call on, and voids the tokens that were made for them. The
 // last operator who can still call is not revoked, since nobody could invite another. The change is
-// durable on return. Reasons: not-found, permission, usage.
+// durable on return. Reasons: not-found, permission, usage, recover-first.
 func (r *Registry) Revoke(ctx context.Context, actor, id, why string) error {
 	err := r.revoke(ctx, actor, id, why)
 	if err != nil {
@@ -87,6 +87,10 @@ func (r *Registry) revoke(ctx context.Context, actor, id, why string) error {
 		return reason.Errorf(reason.UsageError, "a revocation wants a reason of 1 to %d bytes, this has %d", maxReason, len(why))
 	}
 	return r.store.Update(ctx, func(tx store.Tx) error {
+		// Whoever was revoked since the copy was made may not revoke the others; recovery asks for names.
+		if err := store.Recovered(tx); err != nil {
+			return err
+		}
 		ops, err := tx.Operators()
 		if err != nil {
 			return err
