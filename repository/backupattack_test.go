@@ -117,3 +117,26 @@ func TestBackupBehindLinks(t *testing.T) {
 		t.Errorf("outside: %q", m.Outside)
 	}
 }
+
+// A backup that somebody copies into place by hand is not a restored server, and would sign versions that
+// the field has with other content: it does not start.
+func TestBackupIsNoServer(t *testing.T) {
+	b := newBed(t)
+	copied := b.backup()
+	b.stop()
+	if err := os.RemoveAll(b.dir); err != nil {
+		t.Fatal(err)
+	}
+	copyDir(t, copied, b.dir)
+	s, err := repository.Open(ctx, b.cfg)
+	wantReason(t, err, reason.RecoverFirst)
+	if err == nil {
+		s.Close()
+	}
+	if err == nil || !strings.Contains(reason.HintOf(err), "countersignd restore") {
+		t.Errorf("%v, hint %q", err, reason.HintOf(err))
+	}
+	if r, err := repository.Check(ctx, b.dir, b.clock.now()); err != nil || len(r.Problems) > 0 {
+		t.Errorf("check of a copy: %v, %v", r, err)
+	}
+}

@@ -51,7 +51,7 @@ type Server struct {
 // Open takes the lock on the server's directory, opens what is stored in it, and reads the keys. The
 // directory is one that Init made; online.pub in it is written anew if it is no longer true. Nothing is
 // served or signed before Serve. The caller calls Close.
-// Reasons: locked, config, secret-exposed, key-malformed, state-damaged.
+// Reasons: locked, config, secret-exposed, key-malformed, state-damaged, recover-first (it is a backup).
 func Open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -68,6 +68,10 @@ func Open(ctx context.Context, cfg Config) (_ *Server, err error) {
 			_ = s.Close()
 		}
 	}()
+	if exists(filepath.Join(cfg.Dir, ManifestFile)) {
+		return nil, reason.Errorf(reason.RecoverFirst, "%s is a backup (it has a %s), and was not restored: a server that runs on it would sign versions that devices have already", cfg.Dir, ManifestFile).
+			WithHint("move it elsewhere, then: countersignd restore BACKUP")
+	}
 	if s.db, err = openStore(ctx, cfg); err != nil {
 		return nil, err
 	}
