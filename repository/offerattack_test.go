@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/repository"
@@ -169,6 +170,33 @@ func TestRevokedSinceTheCopyRevokesNobody(t *testing.T) {
 	b.recover(&repository.Recovery{Revoke: []string{"operator/chen"}})
 	if _, err := b.operators["rivera"].Operators(ctx); err != nil {
 		t.Errorf("rivera after recovery: %v", err)
+	}
+	b.checked()
+}
+
+// An event that recovery ended, since nobody could tell, is the one that was published once its content is
+// shown: its approvals stand for it.
+func TestEventThatRecoveryEndedWasPublished(t *testing.T) {
+	b := newBed(t)
+	b.found(basicPlan)
+	b.released("2.4.0")
+	id := b.signedRelease("2.4.1")
+	copied := b.backup()
+	b.publish(id)
+	kept := b.seen(everything...)
+	b.lose(copied)
+	b.start()
+	b.recover(&repository.Recovery{})
+	if state := stateOf(t, b, id).GetState(); state != pb.EventState_EVENT_STATE_STALE {
+		t.Fatalf("after recovery: %s", state)
+	}
+	b.offer(kept)
+	b.recover(&repository.Recovery{})
+	if state := stateOf(t, b, id).GetState(); state != pb.EventState_EVENT_STATE_PUBLISHED {
+		t.Errorf("after it was shown: %s", state)
+	}
+	if code, data := b.get("/approvals/3.gw-100.jsonl"); code != 200 || strings.Count(string(data), "\n") != 2 {
+		t.Errorf("approvals: %d %s", code, data)
 	}
 	b.checked()
 }

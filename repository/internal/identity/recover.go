@@ -74,9 +74,6 @@ func (r *Registry) revokeLost(tx store.Tx, actor, name string) error {
 	if errors.Is(err, store.ErrNotFound) {
 		return reason.Errorf(reason.NotFound, "%s is not known here", name)
 	}
-	if err == nil {
-		err = dropTokens(tx, kind, id)
-	}
 	if err != nil {
 		return err
 	}

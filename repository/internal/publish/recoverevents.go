@@ -127,7 +127,7 @@ func (r *recovery) whole(e *event.Event) bool {
 }
 
 // publishedEvents returns the events whose content was taken whole, by that content: those that are open
-// here, and those of event files. What cannot be read is none.
+// here or were until a recovery, and those of event files. What cannot be read is none.
 func (r *recovery) publishedEvents(tx store.Tx) map[content]store.EventID {
 	found := map[content]store.EventID{}
 	add := func(id store.EventID, e *event.Event) {
@@ -137,9 +137,12 @@ func (r *recovery) publishedEvents(tx store.Tx) map[content]store.EventID {
 			}
 		}
 	}
-	for e, err := range tx.Events(store.EventQuery{}) {
+	for e, err := range tx.Events(store.EventQuery{All: true}) {
 		if err != nil {
 			break // endEvents reports it
+		}
+		if e.Record.GetState() != pb.EventState_EVENT_STATE_OPEN && !unsure(e.Record) {
+			continue
 		}
 		if parsed, err := event.Parse(e.Record.GetEvent()); err == nil {
 			add(e.ID, parsed)
@@ -160,12 +163,16 @@ func (r *recovery) endEvents(tx store.Tx) error {
 		return err
 	}
 	founded := err == nil
-	var open []store.Event
-	for e, err := range tx.Events(store.EventQuery{}) {
+	var open, unknown []store.Event
+	for e, err := range tx.Events(store.EventQuery{All: true}) {
 		if err != nil {
 			return err
 		}
-		open = append(open, e)
+		if e.Record.GetState() == pb.EventState_EVENT_STATE_OPEN {
+			open = append(open, e)
+		} else if unsure(e.Record) {
+			unknown = append(unknown, e)
+		}
 	}
 	for _, o := range open {
 		e, err := event.Parse(o.Record.GetEvent())
@@ -179,6 +186,17 @@ func (r *recovery) endEvents(tx store.Tx) error {
 			return err
 		}
 		r.plan.Events = append(r.plan.Events, o.ID.String())
+	}
+	for _, u := range unknown {
+		e, err := event.Parse(u.Record.GetEvent())
+		if err != nil {
+			return damaged(u.ID, err)
+		}
+		if r.whole(e) {
+			if err := r.putPublished(tx, eventFile{u.ID, e}, u.Record); err != nil {
+				return err
+			}
+		}
 	}
 	for _, f := range r.files {
 		if err := r.keepEvent(tx, f); err != nil {
