@@ -200,3 +200,49 @@ func TestEventThatRecoveryEndedWasPublished(t *testing.T) {
 	}
 	b.checked()
 }
+
+// A device knows the bytes of the files that it holds. What recovery publishes again has the signatures that
+// it was published with, whoever showed it with fewer before.
+func TestRecoveredFilesKeepTheirSignatures(t *testing.T) {
+	for name, show := range map[string]func(b *bed, few []event.BaseFile, file *repository.EventFile, all []event.BaseFile) *repository.Recovery{
+		"fewer first": func(b *bed, few []event.BaseFile, file *repository.EventFile, all []event.BaseFile) *repository.Recovery {
+			b.offer(few)
+			b.offer(all)
+			return &repository.Recovery{}
+		},
+		"fewer last": func(b *bed, few []event.BaseFile, file *repository.EventFile, all []event.BaseFile) *repository.Recovery {
+			b.offer(all)
+			b.offer(few)
+			return &repository.Recovery{Events: []*repository.EventFile{file}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t)
+			b.found(basicPlan)
+			b.released("2.4.0")
+			copied := b.backup()
+			id := b.signedRelease("2.4.1")
+			few, file := b.assembled(id), b.exported(id)
+			b.sign(id, "okafor")
+			b.publish(id)
+			_, published := b.get("/3.gw-100.json")
+			all := b.seen(everything...)
+			d := b.newDevice(metadata.Image)
+			path := "gw-100/2.4.1/gw.img"
+			if err := d.takes(b.mirror(), path); err != nil {
+				t.Fatal(err)
+			}
+			b.lose(copied)
+			b.start()
+			b.recover(show(b, few, file, all))
+			if _, now := b.get("/3.gw-100.json"); string(now) != string(published) {
+				t.Errorf("published again:\n%s\nbefore:\n%s", now, published)
+			}
+			if err := d.takes(b.mirror(), path); err != nil {
+				t.Errorf("a device that has the release: %v [%s]", err, reason.Of(err))
+			}
+			b.sendFirmware("2.4.1")
+			b.checked()
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -111,30 +112,35 @@ func (p *Publisher) offer(ctx context.Context, by string, files []Shown) ([]*pb.
 }
 
 // keepNewer stores what was taken beside what was kept, the first of fates, and drops what a newer one
-// took the place of.
+// took the place of. What was kept may have more signatures now.
 func (p *Publisher) keepNewer(ctx context.Context, kept []store.Newer, fates []fate) error {
-	fresh, old := 0, 0
+	fresh, old, grown := 0, 0, 0
 	for i, f := range fates {
 		switch {
 		case i < len(kept) && !f.taken:
 			old++
+		case i < len(kept) && !bytes.Equal(f.Data, kept[i].Record.GetData()):
+			grown++
 		case i >= len(kept) && f.taken:
 			fresh++
 		}
 	}
-	if fresh+old == 0 {
+	if fresh+old+grown == 0 {
 		return nil
 	}
 	now := p.Now()
 	err := p.Store.Update(ctx, func(tx store.Tx) error {
-		if err := audit.Write(tx, audit.Entry(now, audit.Server, "repository.newer", "", fmt.Sprintf("%d files kept, %d dropped", fresh, old))); err != nil {
+		if err := audit.Write(tx, audit.Entry(now, audit.Server, "repository.newer", "", fmt.Sprintf("%d files kept, %d dropped, %d with more signatures", fresh, old, grown))); err != nil {
 			return err
 		}
 		for i, f := range fates {
-			if i < len(kept) {
-				if f.taken {
-					continue
+			if i < len(kept) && f.taken {
+				if err := tx.PutNewer(f.Repository, f.Role, f.version, newerRecord(&f.candidate, kept[i].Record.GetAt())); err != nil {
+					return err
 				}
+				continue
+			}
+			if i < len(kept) {
 				if err := tx.DeleteNewer(f.Repository, f.Role, f.version); err != nil {
 					return err
 				}

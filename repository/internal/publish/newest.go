@@ -19,6 +19,8 @@ type Shown struct {
 	Data       []byte
 	// From is who shows it, as in the audit log, or a file's name.
 	From string
+	// Assembled says that it was put together from an event: what was published may have more signatures.
+	Assembled bool
 }
 
 // candidate is a shown file that could be read.

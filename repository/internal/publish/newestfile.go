@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"bytes"
 	"context"
 	"slices"
 
@@ -9,11 +10,25 @@ import (
 	"github.com/countersign-ota/countersign/repository/internal/store"
 )
 
-// clean leaves the signatures out of a taken file that do not count, so that what is published is the
-// same whoever showed it.
+// clean leaves the signatures out of a taken file that do not count, and adds those that count of the same
+// content as others showed it, so that what is published is the same whoever showed it: devices know the
+// bytes of the file that they hold, and take no other for its version.
 func (n *newest) clean(f *fate) error {
-	var sigs []metadata.Signature
-	var canonical []byte
+	canonical, sigs, err := signaturesIn(f)
+	if err != nil {
+		return err
+	}
+	for i := range n.fates {
+		g := &n.fates[i]
+		if g.place() != f.place() || g.version != f.version || g.digest != f.digest || g.Assembled && !f.Assembled || bytes.Equal(g.Data, f.Data) {
+			continue
+		}
+		_, more, err := signaturesIn(g)
+		if err != nil {
+			return err
+		}
+		sigs = append(sigs, more...)
+	}
 	var delegations []*metadata.Delegation
 	if f.Role == metadata.Root {
 		own, err := metadata.ParseRoot(f.Data, metadata.Profile)
@@ -28,7 +43,6 @@ func (n *newest) clean(f *fate) error {
 		if err != nil {
 			return err
 		}
-		sigs, canonical = own.Signatures, own.Canonical()
 		for _, root := range []*metadata.File[metadata.RootRole]{before, own} {
 			d, err := metadata.RootDelegation(root, metadata.Root, metadata.Profile)
 			if err != nil {
@@ -37,11 +51,6 @@ func (n *newest) clean(f *fate) error {
 			delegations = append(delegations, d)
 		}
 	} else {
-		own, err := metadata.ParseTargets(f.Data, metadata.Profile)
-		if err != nil {
-			return err
-		}
-		sigs, canonical = own.Signatures, own.Canonical()
 		d, err := n.delegation(f.Role)
 		if err != nil {
 			return err
@@ -50,6 +59,9 @@ func (n *newest) clean(f *fate) error {
 	}
 	var count []metadata.Signature
 	for _, s := range sigs {
+		if len(count) == maxSignaturesAFile || slices.ContainsFunc(count, func(c metadata.Signature) bool { return c.KeyID == s.KeyID }) {
+			continue
+		}
 		if slices.ContainsFunc(delegations, func(d *metadata.Delegation) bool {
 			return len(d.Tally(canonical, []metadata.Signature{s}).Valid) == 1
 		}) {
@@ -66,6 +78,22 @@ func (n *newest) clean(f *fate) error {
 		n.over.roots[f.Repository][f.version] = data
 	}
 	return nil
+}
+
+// signaturesIn returns the canonical signed part and the signatures of a file that could be read.
+func signaturesIn(f *fate) ([]byte, []metadata.Signature, error) {
+	if f.Role == metadata.Root {
+		root, err := metadata.ParseRoot(f.Data, metadata.Profile)
+		if err != nil {
+			return nil, nil, err
+		}
+		return root.Canonical(), root.Signatures, nil
+	}
+	t, err := metadata.ParseTargets(f.Data, metadata.Profile)
+	if err != nil {
+		return nil, nil, err
+	}
+	return t.Canonical(), t.Signatures, nil
 }
 
 // delegation returns what a role of the image repository hangs on.
@@ -110,7 +138,7 @@ func (p *Publisher) kept(ctx context.Context) (kept []store.Newer, err error) {
 }
 
 func shownOf(n store.Newer) Shown {
-	return Shown{n.Repository, n.Role, n.Record.GetData(), n.Record.GetFrom()}
+	return Shown{Repository: n.Repository, Role: n.Role, Data: n.Record.GetData(), From: n.Record.GetFrom()}
 }
 
 func newerRecord(c *candidate, at int64) *pb.NewerRecord {

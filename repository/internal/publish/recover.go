@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -201,6 +202,16 @@ func (r *recovery) choose(events []*controlpb.EventFile) error {
 		}
 		shown = append(shown, files...)
 	}
+	// What was published comes before what was put together from an event.
+	slices.SortStableFunc(shown, func(a, b Shown) int {
+		switch {
+		case a.Assembled == b.Assembled:
+			return 0
+		case b.Assembled:
+			return -1
+		}
+		return 1
+	})
 	fates, err := r.p.newest(r.ctx, shown)
 	if err != nil {
 		return err

@@ -37,7 +37,7 @@ func (r *recovery) read(f *controlpb.EventFile) ([]Shown, error) {
 	from := "file " + f.GetName()
 	var shown []Shown
 	for _, b := range e.Base {
-		shown = append(shown, Shown{b.Repository, b.Role, b.File, from})
+		shown = append(shown, Shown{Repository: b.Repository, Role: b.Role, Data: b.File, From: from})
 	}
 	// An init proves itself only to those who compare fingerprints.
 	if len(e.Proposal.Files) == 0 || e.Proposal.Kind == event.Init {
@@ -63,7 +63,7 @@ func (r *recovery) read(f *controlpb.EventFile) ([]Shown, error) {
 		if err != nil {
 			return nil, err
 		}
-		shown = append(shown, Shown{file.Repository, file.Role, data, from})
+		shown = append(shown, Shown{Repository: file.Repository, Role: file.Role, Data: data, From: from, Assembled: true})
 	}
 	id, err := parseID(e.ID())
 	if err != nil {
