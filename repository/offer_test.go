@@ -248,6 +248,12 @@ func TestRecoverAcrossAChangeOfKeys(t *testing.T) {
 		t.Fatalf("published %v", v)
 	}
 	kept := b.seen(everything...)
+	paths := []string{"/2.root.json", "/2.targets.json", "/3.gw-100.json"}
+	published := map[string]string{}
+	for _, path := range paths {
+		_, data := b.get(path)
+		published[path] = string(data)
+	}
 	b.lose(copied)
 	b.start()
 	var rest []event.BaseFile
@@ -280,6 +286,11 @@ func TestRecoverAcrossAChangeOfKeys(t *testing.T) {
 	plan, _ := b.recover(&repository.Recovery{})
 	if l := roleOf(plan, "director", "root"); l.GetNewest() != 2 {
 		t.Errorf("plan %v", plan)
+	}
+	for _, path := range paths { // devices know these bytes
+		if _, data := b.get(path); string(data) != published[path] {
+			t.Errorf("%s is other than before", path)
+		}
 	}
 	b.checked()
 }
