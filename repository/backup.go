@@ -46,7 +46,7 @@ func (b *backup) write() (*Manifest, error) {
 	switch {
 	case !filepath.IsAbs(b.dest):
 		return nil, reason.Errorf(reason.UsageError, "%q is not an absolute path", b.dest)
-	case inside(b.cfg.Dir, b.dest):
+	case inside(b.cfg.Dir, b.dest), inside(realPath(b.cfg.Dir), realPath(b.dest)):
 		return nil, reason.Errorf(reason.UsageError, "%s lies within %s: the next backup would copy it too", b.dest, b.cfg.Dir)
 	}
 	written, err := ParseConfig(ConfigFile, b.config)

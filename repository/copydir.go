@@ -77,6 +77,14 @@ func inside(dir, path string) bool {
 	return err == nil && filepath.IsLocal(rel)
 }
 
+// realPath follows the links in a path, as far as there is something under it.
+func realPath(path string) string {
+	if dir, err := filepath.EvalSymlinks(path); err == nil || path == filepath.Dir(path) {
+		return dir
+	}
+	return filepath.Join(realPath(filepath.Dir(path)), filepath.Base(path))
+}
+
 // emptyDir removes all that is in a folder but keep.
 func emptyDir(dir, keep string) error {
 	entries, err := os.ReadDir(dir)

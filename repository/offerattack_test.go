@@ -1,7 +1,10 @@
 package repository_test
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -244,5 +247,38 @@ func TestRecoveredFilesKeepTheirSignatures(t *testing.T) {
 			b.sendFirmware("2.4.1")
 			b.checked()
 		})
+	}
+}
+
+// What an event file proposes may be refused; the base in it proves itself all the same.
+func TestBaseOfARefusedEventIsUsed(t *testing.T) {
+	b := newBed(t)
+	b.found(basicPlan)
+	b.released("2.4.0")
+	copied := b.backup()
+	b.released("2.4.1")
+	file := b.exported(b.signedRelease("2.4.2"))
+	file.Event = bytes.ReplaceAll(file.Event, []byte(`"subject":"gw-100/2.4.2"`), []byte(`"subject":"gw-100/9.9.9"`))
+	b.lose(copied)
+	plan, err := repository.PlanRecovery(ctx, b.cfg, []*repository.EventFile{file})
+	if err != nil || roleOf(plan, "image", "gw-100").GetNewest() != 3 || len(plan.GetRefused()) != 1 {
+		t.Errorf("plan %v, %v", plan, err)
+	}
+}
+
+// A folder within the server's is no place for a copy, whatever name leads there.
+func TestBackupIntoTheServerByALink(t *testing.T) {
+	b := newBed(t)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(b.dir, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, dest := range []string{filepath.Join(link, "copy"), filepath.Join(link, "a", "copy")} {
+		_, err := repository.Backup(ctx, b.cfg, b.config(), dest)
+		wantReason(t, err, reason.UsageError)
+	}
+	m, err := repository.Backup(ctx, b.cfg, b.config(), filepath.Join(t.TempDir(), "new", "copy"))
+	if err != nil || len(m.Files) == 0 {
+		t.Error(m, err)
 	}
 }

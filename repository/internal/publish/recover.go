@@ -198,7 +198,6 @@ func (r *recovery) choose(events []*controlpb.EventFile) error {
 		files, err := r.read(e)
 		if err != nil {
 			r.refused = append(r.refused, &controlpb.RefusedFile{From: "file " + e.GetName(), Reason: string(reason.Of(err)), Message: err.Error()})
-			continue
 		}
 		shown = append(shown, files...)
 	}

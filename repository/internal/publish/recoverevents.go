@@ -2,6 +2,7 @@ package publish
 
 import (
 	"fmt"
+	"slices"
 
 	controlpb "github.com/countersign-ota/countersign/proto/countersign/control/v1"
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
@@ -25,7 +26,8 @@ type content struct {
 }
 
 // read returns the role files that an event file carries: its base, and where the quorum is complete
-// also what it proposes. The base is verified from this server's own roots on, as far as both go.
+// also what it proposes; with an error those of the base, each of which is judged by itself. The base is
+// verified from this server's own roots on, as far as both go.
 func (r *recovery) read(f *controlpb.EventFile) ([]Shown, error) {
 	e, err := event.Parse(f.GetEvent())
 	if err != nil {
@@ -43,17 +45,18 @@ func (r *recovery) read(f *controlpb.EventFile) ([]Shown, error) {
 	if len(e.Proposal.Files) == 0 || e.Proposal.Kind == event.Init {
 		return shown, nil
 	}
+	base := slices.Clone(shown)
 	pins, err := r.pinsOf(e)
 	if err != nil {
-		return nil, err
+		return base, err
 	}
 	state, err := event.StateFromBase(e, pins)
 	if err != nil {
-		return nil, err
+		return base, err
 	}
 	j, err := event.Judge(e, state, event.Options{Now: r.now})
 	if err != nil {
-		return nil, err
+		return base, err
 	}
 	if !j.Complete {
 		return shown, nil // it was not published as it is here
@@ -61,13 +64,13 @@ func (r *recovery) read(f *controlpb.EventFile) ([]Shown, error) {
 	for i, file := range j.Files {
 		data, err := j.PublishedFile(i)
 		if err != nil {
-			return nil, err
+			return base, err
 		}
 		shown = append(shown, Shown{Repository: file.Repository, Role: file.Role, Data: data, From: from, Assembled: true})
 	}
 	id, err := parseID(e.ID())
 	if err != nil {
-		return nil, err
+		return base, err
 	}
 	j.Event.Base = nil
 	r.files = append(r.files, eventFile{id, j.Event})
