@@ -91,7 +91,7 @@ func (b *backup) copyStore() error {
 	if !ok {
 		return reason.Errorf(reason.UsageError, "this kind of store is copied by its own tools")
 	}
-	return b.put(storeFile, false, func(w io.Writer) error { return s.Snapshot(b.ctx, w) })
+	return b.put(storeFile, false, func(w *summing) error { return s.Snapshot(b.ctx, w) })
 }
 
 // copyBlobs copies the files that the copied state knows, and verifies each.
@@ -127,17 +127,16 @@ func (b *backup) copyBlobs() error {
 }
 
 func (b *backup) copyBlob(blobs *blob.Dir, sum [32]byte, length int64) error {
-	err := b.put(blobPath(sum), false, func(w io.Writer) error {
+	err := b.put(blobPath(sum), false, func(w *summing) error {
 		r, err := blobs.Reader(sum, length)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = r.Close() }()
-		h := sha256.New()
-		if err := copyUntil(b.ctx, io.MultiWriter(w, h), r); err != nil {
+		if err := copyUntil(b.ctx, w, r); err != nil {
 			return err
 		}
-		if got := [32]byte(h.Sum(nil)); got != sum {
+		if got := [32]byte(w.sum()); got != sum {
 			return reason.Errorf(reason.HashMismatch, "blob %x has SHA-256 %x", sum, got)
 		}
 		return nil
@@ -152,7 +151,7 @@ func (b *backup) copyBlob(blobs *blob.Dir, sum [32]byte, length int64) error {
 
 // copyOthers copies all else: configuration, identity, online keys.
 func (b *backup) copyOthers() error {
-	if err := b.put(ConfigFile, true, func(w io.Writer) error { _, err := w.Write(b.config); return err }); err != nil {
+	if err := b.put(ConfigFile, true, func(w *summing) error { _, err := w.Write(b.config); return err }); err != nil {
 		return err
 	}
 	dir, err := filepath.EvalSymlinks(b.cfg.Dir) // WalkDir does not follow a link, and dir may be one
@@ -201,13 +200,13 @@ func (b *backup) copyFile(path, rel string) error {
 		return reason.Errorf(reason.TooLarge, "%s has %d bytes, at most %d are copied", path, info.Size(), maxPlainFile).
 			WithHint("it is no file of the server's: move it elsewhere")
 	}
-	return b.put(rel, info.Mode().Perm()&0o044 == 0o044, func(w io.Writer) error {
+	return b.put(rel, info.Mode().Perm()&0o044 == 0o044, func(w *summing) error {
 		return copyUntil(b.ctx, w, io.LimitReader(f, maxPlainFile))
 	})
 }
 
 // put writes one file durably and enters it in the manifest.
-func (b *backup) put(rel string, public bool, write func(io.Writer) error) error {
+func (b *backup) put(rel string, public bool, write func(*summing) error) error {
 	e, err := putFile(b.tmp, rel, public, write)
 	if err == nil {
 		b.m.Files = append(b.m.Files, e)

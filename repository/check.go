@@ -3,9 +3,7 @@ package repository
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"time"
 
@@ -175,19 +173,8 @@ func (c *checker) hash(sum [32]byte) error {
 	}
 	defer func() { _ = r.Close() }()
 	h := sha256.New()
-	buf := make([]byte, 1<<20)
-	for {
-		if err := c.ctx.Err(); err != nil {
-			return err
-		}
-		n, err := r.Read(buf)
-		h.Write(buf[:n])
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
+	if err := copyUntil(c.ctx, h, r); err != nil {
+		return err
 	}
 	if got := [32]byte(h.Sum(nil)); got != sum {
 		return reason.Errorf(reason.HashMismatch, "the file has SHA-256 %x", got)

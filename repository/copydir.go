@@ -103,7 +103,7 @@ func emptyDir(dir, keep string) error {
 }
 
 // putFile writes one file below dir, durably, and describes it. What fails leaves no file.
-func putFile(dir, rel string, public bool, write func(io.Writer) error) (ManifestEntry, error) {
+func putFile(dir, rel string, public bool, write func(*summing) error) (ManifestEntry, error) {
 	path := filepath.Join(dir, filepath.FromSlash(rel))
 	if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return ManifestEntry{}, err
@@ -116,14 +116,14 @@ func putFile(dir, rel string, public bool, write func(io.Writer) error) (Manifes
 	if err != nil {
 		return ManifestEntry{}, err
 	}
-	w := &summing{w: f, h: sha256.New()}
+	w := newSumming(f)
 	if err := write(w); err != nil {
 		return ManifestEntry{}, errors.Join(err, f.Close())
 	}
 	if err := f.RenameNew(path); err != nil {
 		return ManifestEntry{}, err
 	}
-	return ManifestEntry{Path: rel, Length: w.n, SHA256: hex.EncodeToString(w.h.Sum(nil)), Public: public}, nil
+	return ManifestEntry{Path: rel, Length: w.n, SHA256: hex.EncodeToString(w.sum()), Public: public}, nil
 }
 
 // summing counts and hashes what it passes on.
@@ -132,6 +132,11 @@ type summing struct {
 	h hash.Hash
 	n int64
 }
+
+func newSumming(w io.Writer) *summing { return &summing{w: w, h: sha256.New()} }
+
+// sum returns the SHA-256 of what was passed on so far.
+func (s *summing) sum() []byte { return s.h.Sum(nil) }
 
 func (s *summing) Write(p []byte) (int, error) {
 	n, err := s.w.Write(p)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/countersign-ota/countersign/internal/durable"
+	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
 	"github.com/countersign-ota/countersign/proto/enroll"
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
@@ -157,15 +158,7 @@ func (o InitOptions) fill(ctx context.Context, cfg *Config, dir string) (*Made, 
 	if err != nil {
 		return nil, err
 	}
-	image, imagePEM, err := newOnlineKey()
-	if err != nil {
-		return nil, err
-	}
-	director, directorPEM, err := newOnlineKey()
-	if err != nil {
-		return nil, err
-	}
-	online, err := publish.OnlinePub(o.Deployment, o.URL, image, director, [][32]byte{identity.SPKIHash(m.Root), m.ServerKeyHash})
+	imagePEM, directorPEM, online, err := newOnlineKeys(o.Deployment, o.URL, [][32]byte{identity.SPKIHash(m.Root), m.ServerKeyHash})
 	if err != nil {
 		return nil, err
 	}
@@ -207,6 +200,21 @@ func (o InitOptions) fill(ctx context.Context, cfg *Config, dir string) (*Made, 
 	}, nil
 }
 
+// newOnlineKeys makes a pair of online keys and the online.pub of them; tls are the SPKI hashes of the
+// server's TLS anchors.
+func newOnlineKeys(deployment, url string, tls [][32]byte) (imagePEM, directorPEM []byte, pub *publish.OnlineFile, err error) {
+	image, imagePEM, err := newOnlineKey()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	director, directorPEM, err := newOnlineKey()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	pub, err = publish.OnlinePub(deployment, url, image, director, tls)
+	return imagePEM, directorPEM, pub, err
+}
+
 func newOnlineKey() (crypto.Signer, []byte, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -242,16 +250,22 @@ func (o InitOptions) firstToken(ctx context.Context, cfg *Config, dir string) (*
 	if err != nil {
 		return nil, err
 	}
-	file, err := enroll.FromProto(enroll.Operator, t)
+	file, data, err := tokenFile(t)
 	if err != nil {
 		return nil, err
 	}
-	data, err := file.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	if err := durable.CreateNew(filepath.Join(dir, o.Operator+".token"), data, 0o600); err != nil {
+	if err := durable.CreateNew(filepath.Join(dir, o.Operator+tokenSuffix), data, 0o600); err != nil {
 		return nil, err
 	}
 	return file, db.Close()
+}
+
+// tokenFile returns an operator's token as a file, and its bytes.
+func tokenFile(t *pb.Token) (*enroll.TokenFile, []byte, error) {
+	file, err := enroll.FromProto(enroll.Operator, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err := file.Bytes()
+	return file, data, err
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/countersign-ota/countersign/internal/durable"
 	"github.com/countersign-ota/countersign/internal/kms"
 	"github.com/countersign-ota/countersign/proto/reason"
-	"github.com/countersign-ota/countersign/repository/internal/publish"
 )
 
 // maxOnlineFiles bounds how often keys are made anew in one directory.
@@ -34,15 +33,7 @@ func MakeOnline(cfg *Config) (*NewOnline, error) {
 		return nil, reason.Errorf(reason.Config, "%s is not the directory of a server: %v", cfg.Dir, err).
 			WithHint("name its configuration: countersignd online new --config DIR/server.yaml")
 	}
-	image, imagePEM, err := newOnlineKey()
-	if err != nil {
-		return nil, err
-	}
-	director, directorPEM, err := newOnlineKey()
-	if err != nil {
-		return nil, err
-	}
-	ids, err := publish.OnlinePub(cfg.Deployment, cfg.URL, image, director, nil)
+	imagePEM, directorPEM, ids, err := newOnlineKeys(cfg.Deployment, cfg.URL, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/countersign-ota/countersign/internal/durable"
 	controlpb "github.com/countersign-ota/countersign/proto/countersign/control/v1"
 	pb "github.com/countersign-ota/countersign/proto/countersign/v1"
-	"github.com/countersign-ota/countersign/proto/enroll"
 	"github.com/countersign-ota/countersign/proto/reason"
 	"github.com/countersign-ota/countersign/repository/internal/publish"
 	"github.com/countersign-ota/countersign/repository/internal/store"
@@ -82,11 +81,7 @@ func (s *Server) recover(ctx context.Context, q *Recovery) (*Recovered, error) {
 		return nil, err
 	}
 	for _, t := range tokens {
-		file, err := enroll.FromProto(enroll.Operator, t)
-		if err != nil {
-			return nil, err
-		}
-		data, err := file.Bytes()
+		_, data, err := tokenFile(t)
 		if err != nil {
 			return nil, err
 		}

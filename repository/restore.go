@@ -122,7 +122,7 @@ func (r *restoration) configure() error {
 			if f.Length > maxConfig {
 				return reason.Errorf(reason.TooLarge, "%s has more than %d bytes", ConfigFile, maxConfig)
 			}
-			if err = r.copyTo(&b, f); err != nil {
+			if err = r.copyTo(newSumming(&b), f); err != nil {
 				return err
 			}
 			r.config = b.Bytes()
@@ -173,7 +173,7 @@ func withDir(config []byte, cfg *Config, dir string) ([]byte, error) {
 
 // copyTo writes one file of the backup to w, and fails with hash-mismatch unless it is what the manifest
 // says.
-func (r *restoration) copyTo(w io.Writer, e ManifestEntry) error {
+func (r *restoration) copyTo(w *summing, e ManifestEntry) error {
 	f, err := openPlain(filepath.Join(r.o.Source, filepath.FromSlash(e.Path)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return reason.Errorf(reason.HashMismatch, "%s is not in the backup, and its manifest names it", e.Path)
@@ -182,11 +182,10 @@ func (r *restoration) copyTo(w io.Writer, e ManifestEntry) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	s := &summing{w: w, h: sha256.New()}
-	if err := copyUntil(r.ctx, s, io.LimitReader(f, e.Length+1)); err != nil {
+	if err := copyUntil(r.ctx, w, io.LimitReader(f, e.Length+1)); err != nil {
 		return err
 	}
-	if got := hex.EncodeToString(s.h.Sum(nil)); s.n != e.Length || got != e.SHA256 {
+	if got := hex.EncodeToString(w.sum()); w.n != e.Length || got != e.SHA256 {
 		return reason.Errorf(reason.HashMismatch, "%s in the backup has sha256 %.12s, its manifest says %.12s", e.Path, got, e.SHA256).
 			WithHint("restore another backup; this one was damaged or changed")
 	}
@@ -212,9 +211,9 @@ func (r *restoration) fill(tmp string) error {
 }
 
 func (r *restoration) put(tmp string, e ManifestEntry) error {
-	write := func(w io.Writer) error { return r.copyTo(w, e) }
+	write := func(w *summing) error { return r.copyTo(w, e) }
 	if e.Path == ConfigFile {
-		write = func(w io.Writer) error { _, err := w.Write(r.config); return err }
+		write = func(w *summing) error { _, err := w.Write(r.config); return err }
 	}
 	_, err := putFile(tmp, e.Path, e.Public, write)
 	return err
