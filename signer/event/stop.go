@@ -119,34 +119,20 @@ func contentOfStop(t *trial) error {
 	if err := p.noShorter(); err != nil {
 		return err
 	}
-	was := map[stopImage]metadata.StopEntry{}
+	was := map[stopImage]bool{}
 	for _, e := range old {
-		was[imageOf(e)] = e
+		was[imageOf(e)] = true
 	}
 	for _, e := range c.list {
-		before, ok := was[imageOf(e)]
-		delete(was, imageOf(e))
-		switch {
-		case !ok:
-			if err := t.comes(c, e); err != nil {
-				return reason.Wrap(err, "%s", p)
-			}
-		case !before.At.Equal(e.At) || before.Reason != e.Reason:
-			return reason.Errorf(reason.Profile, "%s changes its entry of %q: what was stopped stays as it was said", p, e.Path)
-		}
-	}
-	for _, e := range old {
-		if _, ok := was[imageOf(e)]; !ok {
+		if was[imageOf(e)] {
 			continue
 		}
-		l, err := t.state.mayLeave(p.product, e, t.opts.Past, t.opts.Now)
-		if err == nil {
-			err = l.refused
-		}
-		if err != nil {
+		if err := t.comes(c, e); err != nil {
 			return reason.Wrap(err, "%s", p)
 		}
-		c.left = append(c.left, stopped{StopEntry: e, unseen: !l.known})
+	}
+	if c.left, err = t.state.leave(p.product, old, c.list, t.opts.Past, t.opts.Now); err != nil {
+		return reason.Wrap(err, "%s", p)
 	}
 	if len(c.added) == 0 {
 		return reason.Errorf(reason.Profile, "%s stops nothing new", p)

@@ -86,16 +86,18 @@ func (s *State) mayLeave(product string, e metadata.StopEntry, past Past, now ti
 	return l, nil
 }
 
-// KeepsStops judges a genuine stop list of a product that takes the place of old otherwise than by an event,
-// such as one that somebody shows to a server which lost its own: one person signs it, so it keeps what an
-// event would have kept. The files of the product in the state are those beside which it shall be in force.
-// Reasons: stop-kept, profile, and those of reading.
-func (s *State) KeepsStops(product string, old, list []metadata.StopEntry, past Past, now time.Time) error {
+// leave returns the entries of old that list does without, and refuses those that may not leave or are
+// said anew. Reasons: stop-kept, profile, and those of reading.
+func (s *State) leave(product string, old, list []metadata.StopEntry, past Past, now time.Time) ([]stopped, error) {
+	kept := map[stopImage]metadata.StopEntry{}
+	for _, e := range list {
+		kept[imageOf(e)] = e
+	}
+	var left []stopped
 	for _, e := range old {
-		i := slices.IndexFunc(list, func(n metadata.StopEntry) bool { return imageOf(n) == imageOf(e) })
-		if i >= 0 {
-			if !list[i].At.Equal(e.At) || list[i].Reason != e.Reason {
-				return reason.Errorf(reason.Profile, "the stop list of %s changes its entry of %q: what was stopped stays as it was said", product, e.Path)
+		if n, ok := kept[imageOf(e)]; ok {
+			if !n.At.Equal(e.At) || n.Reason != e.Reason {
+				return nil, reason.Errorf(reason.Profile, "the entry of %q changes: what was stopped stays as it was said", e.Path)
 			}
 			continue
 		}
@@ -104,8 +106,18 @@ func (s *State) KeepsStops(product string, old, list []metadata.StopEntry, past 
 			err = l.refused
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
+		left = append(left, stopped{StopEntry: e, unseen: !l.known})
 	}
-	return nil
+	return left, nil
+}
+
+// KeepsStops judges a genuine stop list of a product that takes the place of old otherwise than by an event,
+// such as one that somebody shows to a server which lost its own: one person signs it, so it keeps what an
+// event would have kept. The files of the product in the state are those beside which it shall be in force.
+// Reasons: stop-kept, profile, and those of reading.
+func (s *State) KeepsStops(product string, old, list []metadata.StopEntry, past Past, now time.Time) error {
+	_, err := s.leave(product, old, list, past, now)
+	return err
 }
