@@ -27,10 +27,8 @@ A change that would leave devices or people stuck is refused.`,
 }
 
 func (t *tool) change(ctx context.Context, path, out string) error {
-	if out != "" {
-		if err := eventPath(out); err != nil {
-			return err
-		}
+	if err := eventPath(out); err != nil {
+		return err
 	}
 	plan, err := event.LoadPlan(path)
 	if err != nil {

@@ -99,8 +99,12 @@ func (t *tool) init(path, out string) error {
 	})
 }
 
-// eventPath refuses a name that would not be taken for a file later, and one that is taken.
+// eventPath refuses a name that would not be taken for a file later, and one that is taken. Where none is
+// given, the event is opened on the server.
 func eventPath(path string) error {
+	if path == "" {
+		return nil
+	}
 	if !isFile(path) {
 		return cli.Usagef("an event file ends in .event, or its path holds a /; got %s", cli.Quote(path)).WithHint("-o %s.event", cli.Safe(path))
 	}

@@ -30,10 +30,8 @@ opens such events by itself 45 days before.`,
 }
 
 func (t *tool) refresh(ctx context.Context, words []string, out string) error {
-	if out != "" {
-		if err := eventPath(out); err != nil {
-			return err
-		}
+	if err := eventPath(out); err != nil {
+		return err
 	}
 	repositories := []metadata.Repository{metadata.Image}
 	if len(words) == 0 || slices.Contains(words, "director-root") {

@@ -72,10 +72,8 @@ func (t *tool) release(ctx context.Context, r, specFile, out string, dry bool) e
 	if specFile == "" {
 		return cli.Usagef("release wants a spec").WithHint("add --spec release.yaml")
 	}
-	if out != "" {
-		if err := eventPath(out); err != nil {
-			return err
-		}
+	if err := eventPath(out); err != nil {
+		return err
 	}
 	spec, err := event.LoadSpec(specFile)
 	if err != nil {

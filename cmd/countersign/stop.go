@@ -52,10 +52,8 @@ func (t *tool) stop(ctx context.Context, r, why, out string) error {
 	if why == "" {
 		return cli.Usagef("stop wants a reason").WithHint("add --reason T")
 	}
-	if out != "" {
-		if err := eventPath(out); err != nil {
-			return err
-		}
+	if err := eventPath(out); err != nil {
+		return err
 	}
 	// A release answers the question of signing, a fingerprint that of the first contact.
 	releases := slices.DeleteFunc(slices.Clone(t.expect), func(e string) bool { _, _, err := parseRelease(e); return err != nil })

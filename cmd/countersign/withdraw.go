@@ -36,10 +36,8 @@ func (t *tool) withdraw(ctx context.Context, r, why, out string) error {
 	if why == "" {
 		return cli.Usagef("withdraw wants a reason").WithHint("add --reason T")
 	}
-	if out != "" {
-		if err := eventPath(out); err != nil {
-			return err
-		}
+	if err := eventPath(out); err != nil {
+		return err
 	}
 	v, err := t.inForce(ctx, "", metadata.Image)
 	if err != nil {
