@@ -54,7 +54,7 @@ func TestSaveAndLoad(t *testing.T) {
 			if err != nil || info.Mode().Perm() != 0o600 {
 				t.Errorf("mode %v, %v", info.Mode(), err)
 			}
-			public, err := key.LoadPublic(path)
+			read, err := key.Read(path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,7 +71,7 @@ func TestSaveAndLoad(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, p := range []*key.Public{public, &loaded.Public} {
+			for _, p := range []*key.Public{&read.Public, &loaded.Public} {
 				if got, err := p.Bytes(); err != nil || !bytes.Equal(got, want) {
 					t.Errorf("public half %s, want %s (%v)", got, want, err)
 				}
@@ -284,7 +284,7 @@ func FuzzParsePublic(f *testing.F) {
 }
 
 // A key file from outside never makes the loader panic, or ask for a passphrase without keys.
-func FuzzLoadPublic(f *testing.F) {
+func FuzzRead(f *testing.F) {
 	data, err := generate(f, key.Ed25519, true).Encrypt([]byte("x"))
 	if err != nil {
 		f.Fatal(err)
@@ -297,8 +297,8 @@ func FuzzLoadPublic(f *testing.F) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		p, err := key.LoadPublic(path)
-		if err == nil && p.Image == nil {
+		read, err := key.Read(path)
+		if err == nil && read.Public.Image == nil {
 			t.Error("no image key")
 		}
 		if err != nil && !reason.Of(err).Known() {

@@ -74,15 +74,6 @@ func Read(path string) (*File, error) {
 	return &File{Public: *public}, nil
 }
 
-// LoadPublic is Read for those who want the public half alone.
-func LoadPublic(path string) (*Public, error) {
-	f, err := Read(path)
-	if err != nil {
-		return nil, err
-	}
-	return &f.Public, nil
-}
-
 // Open opens the keys of a file: it decrypts them, or finds them in their stores. Signers of a store end
 // with ctx. Reasons: those of Read, wrong-passphrase, those of kms.Open, and malformed when a store holds
 // another key than the file names.

@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/countersign-ota/countersign/proto/metadata"
 	"github.com/countersign-ota/countersign/proto/reason"
@@ -141,7 +142,5 @@ func (r *rehearsal) cycles(c *Chain) {
 			Next: "build the newest root into new images",
 		})
 	}
-	for i, j := 0, len(c.From)-1; i < j; i, j = i+1, j-1 {
-		c.From[i], c.From[j] = c.From[j], c.From[i]
-	}
+	slices.Reverse(c.From)
 }
