@@ -20,8 +20,8 @@ const (
 	monitors     = "monitor"
 	monitorBits  = 9 // 512 bins
 	monitorCount = 100_000
-	// aRelease is how many targets one release of the filling has.
-	aRelease = 2_500
+	// aRelease is how many targets one release of the filling has; at most 256 can be stopped.
+	aRelease = 250
 )
 
 // large adds the two products, fills them and measures one more target: its review and signature on a
@@ -33,14 +33,14 @@ func large(ctx context.Context, w *world.World, products map[string]string, roun
 	if err := w.AddProducts(products); err != nil {
 		return false, err
 	}
-	if err := fill(w, imagers, imagerBits, imagerCount); err != nil {
+	if err := fill(ctx, w, imagers, imagerBits, imagerCount); err != nil {
 		return false, err
 	}
 	signed, err := signing(w, rounds)
 	if err != nil {
 		return false, err
 	}
-	if err := fill(w, monitors, monitorBits, monitorCount); err != nil {
+	if err := fill(ctx, w, monitors, monitorBits, monitorCount); err != nil {
 		return false, err
 	}
 	cpu, err := releasesInto(ctx, w, monitors, rounds)
@@ -53,12 +53,14 @@ func large(ctx context.Context, w *world.World, products map[string]string, roun
 	return signed && published, nil
 }
 
-// fill releases n targets of a product, a range of bins at a time, so that no event grows beyond its
-// bound. All have the same few bytes, since only metadata is measured.
-func fill(w *world.World, product string, bits, n int) error {
-	if err := w.Put(world.Engineer, "fill/one.img", "the same bytes for all"); err != nil {
+// fill releases n targets of a product, a range of bins at a time, so that events stay small. All have the
+// same few bytes, since only metadata is measured.
+func fill(ctx context.Context, w *world.World, product string, bits, n int) error {
+	p, err := meet(w)
+	if err != nil {
 		return err
 	}
+	defer p.Close()
 	releases := n / aRelease
 	bins := 1 << bits
 	succinct := &tuf.SuccinctRoles{BitLength: bits, NamePrefix: metadata.BinPrefix(product)}
@@ -68,28 +70,20 @@ func fill(w *world.World, product string, bits, n int) error {
 	}
 	for r := range releases {
 		version := fmt.Sprintf("1.%d.0", r)
-		var spec strings.Builder
-		spec.WriteString("class: maintenance\ntargets:\n")
+		var targets strings.Builder
 		for i, found := 0, 0; found < aRelease; i++ {
-			name := fmt.Sprintf("%d-%06d.img", r, i)
+			name := fmt.Sprintf("%06d.img", i)
 			if place[metadata.BinOf(succinct, product+"/"+version+"/"+name)]*releases/bins != r {
 				continue
 			}
 			if err := w.Put(world.Engineer, "fill/"+name, "the same bytes for all"); err != nil {
 				return err
 			}
-			fmt.Fprintf(&spec, "- {file: fill/%s, component: main, hardware: [hw-%d], installer: slot, installer_args: {}}\n", name, i)
+			fmt.Fprintf(&targets, "- {file: fill/%s, component: main, hardware: [hw-%d], installer: slot, installer_args: {}}\n", name, i)
 			found++
 		}
-		if err := w.Put(world.Engineer, "release.yaml", spec.String()); err != nil {
-			return err
-		}
-		id, err := w.Open(world.Engineer, "release", product+"/"+version, "--spec", "release.yaml", "--no-input", "--yes")
-		if err != nil {
-			return err
-		}
-		if err := w.SignAndPublish(id, "filling", world.Engineer, world.Quality); err != nil {
-			return err
+		if _, err := p.release(ctx, product, version, targets.String()); err != nil {
+			return fmt.Errorf("fill %s/%s: %w", product, version, err)
 		}
 	}
 	return nil

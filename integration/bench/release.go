@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/countersign-ota/countersign/integration/world"
@@ -19,11 +18,8 @@ import (
 	"github.com/countersign-ota/countersign/signer/remote"
 )
 
-// The product that a release goes into.
-const (
-	manyTargets = 1000
-	manyBins    = 64
-)
+// manyTargets is how many a product has that a release goes into.
+const manyTargets = 1000
 
 // person is a signer with an open connection.
 type person struct {
@@ -34,55 +30,39 @@ type person struct {
 // releases measures the server's CPU from the opening of a release to its publication, over
 // connections that are kept: two people, one target, one bin.
 func releases(ctx context.Context, w *world.World, rounds int) (bool, error) {
-	var spec strings.Builder
-	spec.WriteString("class: maintenance\ntargets:\n")
-	for i := range manyTargets {
-		name := fmt.Sprintf("many/%04d.img", i)
-		if err := w.Put(world.Engineer, name, name); err != nil {
-			return false, err
-		}
-		fmt.Fprintf(&spec, "- {file: %s, component: main, hardware: [hw-%d], installer: slot, installer_args: {}}\n", name, i)
-	}
-	if err := w.Put(world.Engineer, "release.yaml", spec.String()); err != nil {
+	const product, bits = "pump-9", 6
+	if err := fill(ctx, w, product, bits, manyTargets); err != nil {
 		return false, err
 	}
-	id, err := w.Open(world.Engineer, "release", "pump-9/1.0.0", "--spec", "release.yaml", "--no-input", "--yes")
+	cpu, err := releasesInto(ctx, w, product, rounds)
 	if err != nil {
 		return false, err
 	}
-	if err := w.SignAndPublish(id, "many", world.Engineer, world.Quality); err != nil {
-		return false, err
-	}
-	cpu, err := releasesInto(ctx, w, "pump-9", rounds)
-	if err != nil {
-		return false, err
-	}
-	fmt.Printf("\none release into a product of %d targets in %d bins: open, two signatures, publish\n", manyTargets, manyBins)
+	fmt.Printf("\none release into a product of %d targets in %d bins: open, two signatures, publish\n", manyTargets, 1<<bits)
 	return report("server CPU, median", median(cpu) <= barRelease, "%.1f ms (bar %.0f ms)",
 		median(cpu).Seconds()*1000, barRelease.Seconds()*1000), nil
 }
 
 // releasesInto measures releases of one target into a product.
 func releasesInto(ctx context.Context, w *world.World, product string, rounds int) ([]time.Duration, error) {
-	opener, err := enter(w, world.Engineer)
+	p, err := meet(w)
 	if err != nil {
 		return nil, err
 	}
-	defer opener.client.Close()
-	second, err := enter(w, world.Quality)
-	if err != nil {
-		return nil, err
-	}
-	defer second.client.Close()
+	defer p.Close()
 	var cpu []time.Duration
 	for round := range rounds + 1 {
 		// The connections stand before the measurement.
-		for _, p := range []*person{opener, second} {
-			if _, err := p.client.WhoAmI(ctx); err != nil {
+		for _, one := range p.people {
+			if _, err := one.client.WhoAmI(ctx); err != nil {
 				return nil, err
 			}
 		}
-		d, err := release(ctx, w, opener, second, product, fmt.Sprintf("3.%d.0", round))
+		version := fmt.Sprintf("3.%d.0", round)
+		if err := w.Put(world.Engineer, "new.img", version); err != nil {
+			return nil, err
+		}
+		d, err := p.release(ctx, product, version, "- {file: new.img, component: main, hardware: [hw-1], installer: slot, installer_args: {}}\n")
 		if err != nil {
 			return nil, err
 		}
@@ -91,6 +71,33 @@ func releasesInto(ctx context.Context, w *world.World, product string, rounds in
 		}
 	}
 	return cpu, nil
+}
+
+// pair are two people who release together, the first of whom opens.
+type pair struct {
+	w      *world.World
+	people [2]*person
+}
+
+func meet(w *world.World) (*pair, error) {
+	p := &pair{w: w}
+	for i, id := range []string{world.Engineer, world.Quality} {
+		var err error
+		if p.people[i], err = enter(w, id); err != nil {
+			p.Close()
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Close ends the connections.
+func (p *pair) Close() {
+	for _, one := range p.people {
+		if one != nil {
+			one.client.Close()
+		}
+	}
 }
 
 func enter(w *world.World, id string) (*person, error) {
@@ -142,18 +149,15 @@ func (p published) Root(r metadata.Repository, version int64) ([]byte, error) {
 	return f.File, err
 }
 
-// release prepares everything first, so that only open, sign and publish are measured.
-func release(ctx context.Context, w *world.World, opener, second *person, product, version string) (time.Duration, error) {
-	image := filepath.Join(w.Desk(world.Engineer), "new.img")
-	if err := os.WriteFile(image, []byte(version), 0o600); err != nil {
-		return 0, err
-	}
-	spec, err := event.ParseSpec(filepath.Join(w.Desk(world.Engineer), "release.yaml"),
-		[]byte("class: maintenance\ntargets:\n- {file: new.img, component: main, hardware: [hw-1], installer: slot, installer_args: {}}\n"))
+// release publishes a release of these targets, lines of a spec whose files lie on Engineer's desk, and
+// returns the server's CPU. All is prepared first, so that only open, sign and publish are measured.
+func (p *pair) release(ctx context.Context, product, version, targets string) (time.Duration, error) {
+	opener := p.people[0]
+	spec, err := event.ParseSpec(filepath.Join(p.w.Desk(world.Engineer), "release.yaml"), []byte("class: maintenance\ntargets:\n"+targets))
 	if err != nil {
 		return 0, err
 	}
-	s, err := event.StateFrom(published{ctx, opener.client}, w.Deployment, event.Pins{})
+	s, err := event.StateFrom(published{ctx, opener.client}, p.w.Deployment, event.Pins{})
 	if err != nil {
 		return 0, err
 	}
@@ -161,32 +165,43 @@ func release(ctx context.Context, w *world.World, opener, second *person, produc
 	if err != nil {
 		return 0, err
 	}
-	if err := opener.client.Upload(ctx, image, sha256.Sum256([]byte(version)), int64(len(version)), remote.Watch{}); err != nil {
-		return 0, err
+	sent := map[string]bool{}
+	for _, a := range spec.Artifacts(e) {
+		if sent[a.SHA256] {
+			continue
+		}
+		sent[a.SHA256] = true
+		sum, err := hex.DecodeString(a.SHA256)
+		if err != nil {
+			return 0, err
+		}
+		if err := opener.client.Upload(ctx, a.File, [32]byte(sum), a.Length, remote.Watch{}); err != nil {
+			return 0, err
+		}
 	}
-	before, err := cpuOf(w.PID())
+	before, err := cpuOf(p.w.PID())
 	if err != nil {
 		return 0, err
 	}
 	if _, err := opener.client.OpenEvent(ctx, e); err != nil {
 		return 0, err
 	}
-	for _, p := range []*person{opener, second} {
+	for _, one := range p.people {
 		j, err := event.Judge(e, s, event.Options{Now: time.Now()})
 		if err != nil {
 			return 0, err
 		}
-		sigs, approval, err := event.Sign(j, p.signers, event.SignOptions{Reason: "measured", Now: time.Now()})
+		sigs, approval, err := event.Sign(j, one.signers, event.SignOptions{Reason: "measured", Now: time.Now()})
 		if err != nil {
 			return 0, err
 		}
-		if _, err := p.client.AddSignatures(ctx, e.ID(), sigs, []statement.Envelope{*approval}); err != nil {
+		if _, err := one.client.AddSignatures(ctx, e.ID(), sigs, []statement.Envelope{*approval}); err != nil {
 			return 0, err
 		}
 	}
 	if _, err := opener.client.Publish(ctx, e.ID()); err != nil {
 		return 0, err
 	}
-	after, err := cpuOf(w.PID())
+	after, err := cpuOf(p.w.PID())
 	return after - before, err
 }

@@ -14,19 +14,23 @@ import (
 func BenchmarkRelease(b *testing.B) {
 	w := newWorld(b)
 	w.found(strings.Replace(twoProducts, "bins: 16", "bins: 64", 1))
-	spec := "class: feature\nspread_hours: 24\nconditions: {battery_percent_min: 40, idle: true, downtime_seconds: 180}\ncomponent: main\ninstaller: slot\ntargets:\n"
-	for i := range 1000 {
-		w.write(fmt.Sprintf("build/pump-%d.img", i), fmt.Sprint("pump ", i))
-		spec += fmt.Sprintf("- {file: build/pump-%d.img, hardware: [x%d]}\n", i, i)
+	const head = "class: feature\nspread_hours: 24\nconditions: {battery_percent_min: 40, idle: true, downtime_seconds: 180}\ncomponent: main\ninstaller: slot\ntargets:\n"
+	for r := range 4 {
+		spec := head
+		for i := range 250 {
+			w.write(fmt.Sprintf("build/pump-%d.img", i), fmt.Sprint("pump ", r, i))
+			spec += fmt.Sprintf("- {file: build/pump-%d.img, hardware: [x%d-%d]}\n", i, r, i)
+		}
+		e, err := event.NewRelease("pump-9", fmt.Sprintf("1.0.%d", r), w.spec(spec), w.state(), w.opening())
+		if err != nil {
+			b.Fatal(err)
+		}
+		w.publish(w.sign(e, "rivera", nil), w.sign(e, "chen", nil))
 	}
-	e, err := event.NewRelease("pump-9", "1.0", w.spec(spec), w.state(), w.opening())
-	if err != nil {
-		b.Fatal(err)
-	}
-	w.publish(w.sign(e, "rivera", nil), w.sign(e, "chen", nil))
 
 	w.write("build/pump.img", "pump 1.1")
-	if e, err = event.NewRelease("pump-9", "1.1", w.spec(pumpSpec), w.state(), w.opening()); err != nil {
+	e, err := event.NewRelease("pump-9", "1.1", w.spec(pumpSpec), w.state(), w.opening())
+	if err != nil {
 		b.Fatal(err)
 	}
 	rivera, chen := w.sign(e, "rivera", nil), w.sign(e, "chen", nil)
