@@ -66,6 +66,11 @@ func (d *demo) meet(t *thief.Thief) (*world.Device, world.Result, error) {
 	if err := gw.Server(url); err != nil {
 		return nil, world.Result{}, err
 	}
+	shown, err := t.Online()
+	if err != nil {
+		return nil, world.Result{}, err
+	}
+	d.shown = max(d.shown, shown)
 	return gw, gw.Run("once"), nil
 }
 

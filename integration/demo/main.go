@@ -37,6 +37,8 @@ type demo struct {
 	attacks int
 	// ahead counts the thieves that re-signed something, old is the server before release 1.1.0.
 	ahead int64
+	// shown is the highest version of a timestamp that a thief served.
+	shown int64
 	old   *thief.Thief
 }
 

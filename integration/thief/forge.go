@@ -17,6 +17,15 @@ func (t *Thief) timestamp() (*cs.File[cs.TimestampRole], error) {
 	return cs.ParseTimestamp(t.Get("timestamp.json"), cs.Profile)
 }
 
+// Online returns the version of the timestamp that the thief serves.
+func (t *Thief) Online() (int64, error) {
+	ts, err := t.timestamp()
+	if err != nil {
+		return 0, err
+	}
+	return ts.Signed.Version, nil
+}
+
 func (t *Thief) snapshot() (*cs.File[cs.SnapshotRole], error) {
 	ts, err := t.timestamp()
 	if err != nil {
